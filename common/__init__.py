@@ -1,0 +1,1 @@
+"""What servers, clients, simulations and audits share; imports none of them."""

@@ -1,0 +1,85 @@
+"""Every error that FedLedger raises on purpose.
+
+FedLedgerError
+ |- ConfigError          a setting is unknown, out of range or contradicts another
+ |- DataError            images cannot be read, or are too few to train on
+ |- BudgetExhausted      the next release would exceed a client's lifetime budget
+ |- PolicyRefused        the client's policy does not permit what the server proposes
+ |- LedgerError          a ledger cannot be used
+ |   |- LedgerTampered   recorded bytes, signatures or order are not what was written
+ |   |- LedgerFork       two different continuations of one ledger exist
+ |- MessageError         a message does not have the agreed form
+ |- CheckpointError      a run folder cannot be read or continued
+ |- RoundFailed          a round has too few usable replies
+
+A message is one line: the value, what is permitted, and the way out. It never holds a record's data, since
+it may cross the wire.
+"""
+
+from __future__ import annotations
+
+
+class FedLedgerError(Exception):
+    """Base of every deliberate error; `code` is stable and safe to send to a server."""
+
+    code = "error"
+
+
+class ConfigError(FedLedgerError):
+    """A setting is unknown, out of range or contradicts another."""
+
+    code = "config"
+
+
+class DataError(FedLedgerError):
+    """Images cannot be read, or are too few to train on."""
+
+    code = "data"
+
+
+class BudgetExhausted(FedLedgerError):
+    """The next release would exceed a client's lifetime budget."""
+
+    code = "budget-exhausted"
+
+
+class PolicyRefused(FedLedgerError):
+    """The client's policy does not permit what the server proposes."""
+
+    code = "policy-refused"
+
+
+class LedgerError(FedLedgerError):
+    """A ledger cannot be used."""
+
+    code = "ledger"
+
+
+class LedgerTampered(LedgerError):
+    """Recorded bytes, signatures or order are not what was written."""
+
+    code = "ledger-tampered"
+
+
+class LedgerFork(LedgerError):
+    """Two different continuations of one ledger exist."""
+
+    code = "ledger-fork"
+
+
+class MessageError(FedLedgerError):
+    """A message does not have the agreed form."""
+
+    code = "message"
+
+
+class CheckpointError(FedLedgerError):
+    """A run folder cannot be read or continued."""
+
+    code = "checkpoint"
+
+
+class RoundFailed(FedLedgerError):
+    """A round has too few usable replies."""
+
+    code = "round-failed"

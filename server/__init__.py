@@ -1,0 +1,1 @@
+"""The coordinating server: it proposes rounds, checks and averages updates, evaluates, checkpoints."""
