@@ -1,0 +1,33 @@
+"""Settings of a run: typed, documented, validated once, written back as commented TOML.
+
+Only this package reads kebab-case settings. The `privacy` section alone changes what is guaranteed; the
+`runtime` section never changes a result.
+"""
+
+from common.config.layers import Settings, parse_assignment, read_toml, resolve
+from common.config.sections import (
+    DataSettings,
+    FederationSettings,
+    ModelSettings,
+    PrivacySettings,
+    RunConfig,
+    RuntimeSettings,
+    TrainingSettings,
+)
+from common.config.text import describe_settings, to_toml
+
+__all__ = [
+    "DataSettings",
+    "FederationSettings",
+    "ModelSettings",
+    "PrivacySettings",
+    "RunConfig",
+    "RuntimeSettings",
+    "Settings",
+    "TrainingSettings",
+    "describe_settings",
+    "parse_assignment",
+    "read_toml",
+    "resolve",
+    "to_toml",
+]

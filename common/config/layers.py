@@ -1,0 +1,120 @@
+"""Settings from defaults, a file, assignments and options, laid over each other and validated once."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from common.config.sections import RunConfig
+from common.config.text import permitted
+from common.errors import ConfigError
+
+Settings = dict[str, Any]
+"""`section.key` in kebab case to value."""
+
+ALTERNATIVES = {
+    "training.local-steps": "training.local-epochs",
+    "training.local-epochs": "training.local-steps",
+    "training.sample-rate": "training.batch-size",
+    "training.batch-size": "training.sample-rate",
+}
+
+
+def read_toml(path: Path) -> Settings:
+    """Read a settings file.
+
+    Raises:
+        ConfigError: when it is missing, unreadable or not TOML; says where.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist: `fedledger config > {path.name}` writes one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read ({type(error).__name__}): give a TOML text file") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    return flatten(tree)
+
+
+def flatten(tree: Mapping[str, Any]) -> Settings:
+    """Turn sections into `section.key` settings; a key outside any section stays as it is."""
+    flat: Settings = {}
+    for section, keys in tree.items():
+        if isinstance(keys, Mapping):
+            flat |= {f"{section}.{key}": value for key, value in keys.items()}
+        else:
+            flat[section] = keys
+    return flat
+
+
+def parse_assignment(text: str) -> Settings:
+    """Read `section.key=value`; the value is TOML, or else plain text.
+
+    Raises:
+        ConfigError: when there is no `=`.
+    """
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set {text!r} is not section.key=value, such as training.local-steps=4")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    return {key.strip(): parsed}
+
+
+def resolve(*layers: Mapping[str, Any]) -> RunConfig:
+    """Lay settings over the defaults, later layers over earlier ones, and validate the result.
+
+    A layer that sets one of two alternatives (local-steps or local-epochs, sample-rate or batch-size)
+    switches the other off, so that a user names one key and not two.
+
+    Raises:
+        ConfigError: names the key, the value, what is permitted and the nearest valid name.
+    """
+    merged: Settings = {}
+    for layer in layers:
+        chosen = [key for key in layer if key in ALTERNATIVES and layer[key] != "off"]
+        merged |= {ALTERNATIVES[key]: "off" for key in chosen} | dict(layer)
+    tree: dict[str, dict[str, Any]] = {}
+    for name, value in merged.items():
+        section, key = _known(name)
+        tree.setdefault(section, {})[key] = value
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_one_line(error)) from None
+
+
+def _known(name: str) -> tuple[str, str]:
+    names = list(RunConfig().flat())
+    if name not in names:
+        by_key = [full for full in names if full.partition(".")[2] == name.rpartition(".")[2]]
+        nearest = by_key or difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+        hint = f"did you mean {nearest[0]}?" if nearest else "`fedledger config` lists all settings"
+        raise ConfigError(f"unknown setting {name}: {hint}")
+    section, _, key = name.partition(".")
+    return section, key
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    section, key = str(first["loc"][0]), str(first["loc"][1])
+    value = _value_at(first["loc"], error)
+    allowed = permitted(section, key)
+    choices = re.findall('"([^"]+)"', allowed)
+    nearest = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+    hint = f" (did you mean {nearest[0]}?)" if nearest else ""
+    return f"{section}.{key} = {value!r} is not permitted: give {allowed}{hint}"
+
+
+def _value_at(location: tuple[int | str, ...], error: ValidationError) -> object:
+    matching = [item for item in error.errors() if item["loc"][:2] == location[:2]]
+    return matching[0]["input"]

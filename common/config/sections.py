@@ -1,0 +1,170 @@
+"""The sections of a run's settings, with every key's meaning, range and default."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from common.errors import ConfigError
+
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction01 = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Momentum = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+
+
+def _to_kebab(name: str) -> str:
+    return name.replace("_", "-")
+
+
+class Section(BaseModel):
+    """One group of settings: frozen, strict about types, kebab-case outside and snake_case inside."""
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", alias_generator=_to_kebab, populate_by_name=True
+    )
+
+
+class FederationSettings(Section):
+    """Who takes part and how updates are averaged."""
+
+    num_server_rounds: PositiveInt = Field(100, description="Rounds of federated averaging.")
+    num_clients: PositiveInt = Field(10, description="Clients; each holds one partition of the images.")
+    fraction_train: Fraction01 = Field(1.0, description="Share of the clients that train in a round.")
+    min_train_clients: PositiveInt = Field(
+        2, description="The run ends when fewer clients (or all, if fewer exist) can go on."
+    )
+    weighting: Literal["examples", "uniform"] = Field(
+        "examples", description="Weigh updates by a client's public number of examples, or all alike."
+    )
+    server_momentum: Momentum = Field(
+        0.9, description="Momentum of the averaged update, kept across rounds (FedAvgM, Hsu et al. 2019)."
+    )
+
+
+class DataSettings(Section):
+    """Which images, and how they are spread over the clients."""
+
+    dataset: Literal["synthetic", "cifar10", "cifar100", "folder"] = Field(
+        "synthetic", description="Where images come from; synthetic needs no download."
+    )
+    data_dir: str = Field("", description="Image folder, or download cache; empty: the default cache.")
+    partitioner: Literal["iid", "dirichlet", "pathological", "quantity-skew"] = Field(
+        "dirichlet", description="How records are spread over the clients."
+    )
+    alpha: PositiveFloat = Field(0.5, description="Dirichlet concentration; smaller is more uneven.")
+    classes_per_client: PositiveInt = Field(2, description="Classes of a client (pathological only).")
+    min_partition_size: PositiveInt = Field(10, description="Fewest records that a client may hold.")
+    augmentation: Literal["none", "flip", "flip-crop"] = Field(
+        "none", description="Random changes to each training image."
+    )
+
+    @model_validator(mode="after")
+    def _folder_has_a_place(self) -> Self:
+        if self.dataset == "folder" and not self.data_dir:
+            raise ConfigError(
+                'data.dataset = "folder" needs data.data-dir: name the folder that holds train/<class>/ '
+                "(--data-dir DIR)"
+            )
+        return self
+
+
+class ModelSettings(Section):
+    """Which network is trained."""
+
+    name: str = Field("cnn", description="A model of the registry: cnn, cnn-tanh.")
+
+
+class TrainingSettings(Section):
+    """What a client computes in one round."""
+
+    optimizer: Literal["sgd", "adam", "rmsprop"] = Field("sgd", description="Local optimiser.")
+    learning_rate: PositiveFloat | Literal["auto"] = Field(
+        "auto", description='Local step size; "auto" is tuned for the default model, with or without privacy.'
+    )
+    momentum: Momentum = Field(
+        0.0, description="Local momentum within a round (sgd, rmsprop); across rounds use server-momentum."
+    )
+    sample_rate: Fraction01 | Literal["off"] = Field(
+        0.2, description="Chance q that a record enters a step; the same for every client."
+    )
+    batch_size: PositiveInt | Literal["off"] = Field(
+        "off", description="Instead of sample-rate: expected records a step, so q = batch-size / n."
+    )
+    local_steps: PositiveInt | Literal["off"] = Field(1, description="Steps a round.")
+    local_epochs: PositiveInt | Literal["off"] = Field(
+        "off", description="Instead of local-steps: passes a round, so steps = epochs / q, rounded up."
+    )
+    loss: Literal["cross-entropy", "mse"] = Field("cross-entropy", description="Loss of one example.")
+
+    @model_validator(mode="after")
+    def _one_of_each_pair(self) -> Self:
+        _exactly_one("training.local-steps", self.local_steps, "training.local-epochs", self.local_epochs)
+        _exactly_one("training.sample-rate", self.sample_rate, "training.batch-size", self.batch_size)
+        if self.optimizer == "adam" and self.momentum:
+            raise ConfigError(
+                f"training.momentum = {self.momentum} does not apply to adam, which has its own averages: "
+                "set it to 0, or choose sgd or rmsprop"
+            )
+        return self
+
+
+class PrivacySettings(Section):
+    """What is guaranteed to each record: the only section that changes guarantees."""
+
+    enabled: bool = Field(True, description="False trains without clipping and noise: NOT PRIVATE.")
+    epsilon: PositiveFloat = Field(8.0, description="Lifetime budget of each client's data set.")
+    delta: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] = Field(
+        "auto", description='Never above 1/n; "auto" is the smaller of 1e-5 and 1/(10 n).'
+    )
+    noise_multiplier: PositiveFloat | Literal["auto"] = Field(
+        "auto", description='Noise over clip; "auto" spends the budget over the planned rounds.'
+    )
+    max_grad_norm: PositiveFloat = Field(1.0, description="L2 clip of each record's gradient.")
+    reproducible_noise: bool = Field(
+        False, description="Derive noise from the seed (simulation only): NOT PRIVATE."
+    )
+
+
+class RuntimeSettings(Section):
+    """How the run is executed; never changes a result."""
+
+    workers: PositiveInt | Literal["auto"] = Field(
+        "auto", description='Clients that train at a time; "auto" is one a core.'
+    )
+    device: str = Field("auto", description="cpu, cuda, cuda:N, mps; auto takes the first that is there.")
+    max_physical_batch_size: PositiveInt = Field(256, description="Records held in memory at a time.")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        0, description="Public randomness: partitions, initial weights, cohorts."
+    )
+    out: str = Field("auto", description='Run folder; "auto" is runs/<time>-<dataset>.')
+
+
+class RunConfig(Section):
+    """Everything that defines a run."""
+
+    federation: FederationSettings = Field(default_factory=FederationSettings)
+    data: DataSettings = Field(default_factory=DataSettings)
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    privacy: PrivacySettings = Field(default_factory=PrivacySettings)
+    runtime: RuntimeSettings = Field(default_factory=RuntimeSettings)
+
+    @property
+    def stamp(self) -> str:
+        """The words that a run without a guarantee carries everywhere; empty for a private run."""
+        if not self.privacy.enabled:
+            return "NOT PRIVATE"
+        return "NOT PRIVATE: REPRODUCIBLE NOISE" if self.privacy.reproducible_noise else ""
+
+    def flat(self) -> dict[str, bool | int | float | str]:
+        """Return `section.key` settings in kebab case, as Flower carries them."""
+        tree = self.model_dump(by_alias=True)
+        return {f"{section}.{key}": value for section, keys in tree.items() for key, value in keys.items()}
+
+
+def _exactly_one(first: str, first_value: object, second: str, second_value: object) -> None:
+    if (first_value == "off") == (second_value == "off"):
+        both = "both are off" if first_value == "off" else f"{first_value} and {second_value} are both set"
+        raise ConfigError(f'set exactly one of {first} and {second}, the other to "off": {both}')

@@ -1,0 +1,268 @@
+"""What servers and clients say to each other: typed requests and replies, and their form on the wire.
+
+Only this module knows the names of Flower's records. A reply carries arrays and ledger entries, never an
+epsilon: whoever wants to know one computes it from the entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app.typing import ConfigRecordValues
+from pydantic import ValidationError
+
+from common.arrays import Arrays
+from common.config import TrainingSettings
+from common.errors import MessageError
+
+_T = TypeVar("_T")
+_ARRAYS = "arrays"
+_FIELDS = "fields"
+_KIND = "kind"
+_TRAINING_PREFIX = "training."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """What the server asks a client to compute; the client's own policy decides.
+
+    Args:
+        training: optimiser, sampling and steps of a round.
+        private: False asks for training without clipping and noise.
+        max_grad_norm: L2 clip of each record's gradient.
+        noise_multiplier: noise over clip, or None to let the client spend its own budget evenly.
+        planned_rounds: rounds of the run in which this client is asked to train.
+    """
+
+    training: TrainingSettings
+    private: bool
+    max_grad_norm: float
+    noise_multiplier: float | None
+    planned_rounds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescribeRequest:
+    """Ask a client who it is; the answer holds public facts only."""
+
+    run: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """Ask a client for one round of training from `arrays`.
+
+    Args:
+        known_entries: ledger entries that the server already holds; the reply continues from there.
+    """
+
+    run: str
+    round: int
+    arrays: Arrays
+    proposal: Proposal
+    known_entries: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """A client's public facts: its partition, its size n and its whole ledger."""
+
+    partition_id: int
+    num_examples: int
+    ledger_lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """A released update (new weights minus received weights) and the ledger entries that charge it."""
+
+    partition_id: int
+    num_examples: int
+    arrays: Arrays
+    ledger_lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A client's reasoned no; `code` is that of the error tree."""
+
+    partition_id: int
+    code: str
+    reason: str
+
+
+Reply = Description | Update | Refusal
+
+
+def describe_request_record(request: DescribeRequest) -> RecordDict:
+    """Pack a request for a client's public facts."""
+    return RecordDict({_FIELDS: ConfigRecord({"run": request.run})})
+
+
+def parse_describe_request(message: Message) -> DescribeRequest:
+    """Read a request for a client's public facts, or raise MessageError."""
+    return DescribeRequest(run=_Fields(message).text("run"))
+
+
+def train_request_record(request: TrainRequest, packed: ArrayRecord | None = None) -> RecordDict:
+    """Pack a training request; `packed` reuses arrays that `pack_arrays` packed for a whole cohort."""
+    proposal = request.proposal
+    training = {f"{_TRAINING_PREFIX}{k}": v for k, v in proposal.training.model_dump(by_alias=True).items()}
+    fields: dict[str, ConfigRecordValues] = {
+        "run": request.run,
+        "round": request.round,
+        "known-entries": request.known_entries,
+        "private": proposal.private,
+        "max-grad-norm": proposal.max_grad_norm,
+        "planned-rounds": proposal.planned_rounds,
+        **training,
+    }
+    if proposal.noise_multiplier is not None:
+        fields["noise-multiplier"] = proposal.noise_multiplier
+    return RecordDict({_FIELDS: ConfigRecord(fields), _ARRAYS: packed or pack_arrays(request.arrays)})
+
+
+def parse_train_request(message: Message) -> TrainRequest:
+    """Read a training request, or raise MessageError."""
+    fields = _Fields(message)
+    has_noise = "noise-multiplier" in fields.names
+    proposal = Proposal(
+        training=fields.training(),
+        private=fields.flag("private"),
+        max_grad_norm=fields.number("max-grad-norm"),
+        noise_multiplier=fields.number("noise-multiplier") if has_noise else None,
+        planned_rounds=fields.integer("planned-rounds"),
+    )
+    return TrainRequest(
+        run=fields.text("run"),
+        round=fields.integer("round"),
+        arrays=_unpack_arrays(message),
+        proposal=proposal,
+        known_entries=fields.integer("known-entries"),
+    )
+
+
+def reply_record(reply: Reply) -> RecordDict:
+    """Pack a client's reply."""
+    fields: dict[str, ConfigRecordValues] = {"partition-id": reply.partition_id}
+    match reply:
+        case Description():
+            fields |= {_KIND: "description", "num-examples": reply.num_examples}
+            fields["ledger-lines"] = list(reply.ledger_lines)
+        case Update():
+            fields |= {_KIND: "update", "num-examples": reply.num_examples}
+            fields["ledger-lines"] = list(reply.ledger_lines)
+        case Refusal():
+            fields |= {_KIND: "refusal", "code": reply.code, "reason": reply.reason}
+    record = RecordDict({_FIELDS: ConfigRecord(fields)})
+    if isinstance(reply, Update):
+        record[_ARRAYS] = pack_arrays(reply.arrays)
+    return record
+
+
+def parse_reply(message: Message) -> Reply:
+    """Read a client's reply.
+
+    Raises:
+        MessageError: when the client failed without a typed reply, or the reply is malformed.
+    """
+    if message.has_error():
+        raise MessageError(f"the client failed without a reason (Flower error {message.error.code})")
+    fields = _Fields(message)
+    readers: dict[str, Callable[[_Fields, Message], Reply]] = {
+        "description": _parse_description,
+        "update": _parse_update,
+        "refusal": _parse_refusal,
+    }
+    kind = fields.text(_KIND)
+    if kind not in readers:
+        raise MessageError(f"a reply of unknown kind {kind[:40]!r}; known are {', '.join(readers)}")
+    return readers[kind](fields, message)
+
+
+def pack_arrays(arrays: Arrays) -> ArrayRecord:
+    """Pack named arrays for the wire, without pickle."""
+    return ArrayRecord({name: Array(np.ascontiguousarray(value)) for name, value in arrays.items()})
+
+
+def _parse_description(fields: _Fields, _: Message) -> Description:
+    return Description(
+        partition_id=fields.integer("partition-id"),
+        num_examples=fields.integer("num-examples"),
+        ledger_lines=fields.lines("ledger-lines"),
+    )
+
+
+def _parse_update(fields: _Fields, message: Message) -> Update:
+    return Update(
+        partition_id=fields.integer("partition-id"),
+        num_examples=fields.integer("num-examples"),
+        arrays=_unpack_arrays(message),
+        ledger_lines=fields.lines("ledger-lines"),
+    )
+
+
+def _parse_refusal(fields: _Fields, _: Message) -> Refusal:
+    return Refusal(
+        partition_id=fields.integer("partition-id"), code=fields.text("code"), reason=fields.text("reason")
+    )
+
+
+def _unpack_arrays(message: Message) -> Arrays:
+    record = message.content.get(_ARRAYS)
+    if not isinstance(record, ArrayRecord):
+        raise MessageError("the message holds no arrays")
+    try:
+        return {str(name): cast(Any, array).numpy() for name, array in record.items()}
+    except (ValueError, TypeError, EOFError, OSError):
+        raise MessageError("the message's arrays cannot be decoded") from None
+
+
+class _Fields:
+    """The scalar fields of a message, read with their types checked."""
+
+    def __init__(self, message: Message) -> None:
+        record = message.content.get(_FIELDS) if message.has_content() else None
+        if not isinstance(record, ConfigRecord):
+            raise MessageError("the message holds no fields")
+        self._record = record
+        self.names = frozenset(record)
+
+    def text(self, name: str) -> str:
+        return self._typed(name, str)
+
+    def integer(self, name: str) -> int:
+        return self._typed(name, int)
+
+    def flag(self, name: str) -> bool:
+        return self._typed(name, bool)
+
+    def number(self, name: str) -> float:
+        return self._typed(name, float)
+
+    def lines(self, name: str) -> tuple[str, ...]:
+        values = self._typed(name, list)
+        if not all(isinstance(value, str) for value in values):
+            raise MessageError(f"the field {name} holds something other than text")
+        return tuple(values)
+
+    def training(self) -> TrainingSettings:
+        length = len(_TRAINING_PREFIX)
+        values = {
+            name[length:]: self._record[name] for name in self.names if name.startswith(_TRAINING_PREFIX)
+        }
+        try:
+            return TrainingSettings.model_validate(values)
+        except ValidationError as error:
+            where = ".".join(str(part) for part in error.errors()[0]["loc"][:1])
+            raise MessageError(f"the proposal's training.{where} is not permitted") from None
+
+    def _typed(self, name: str, kind: type[_T]) -> _T:
+        value = self._record.get(name)
+        if type(value) is not kind:
+            raise MessageError(f"the field {name} is missing or not of type {kind.__name__}")
+        return value
