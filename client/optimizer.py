@@ -1,0 +1,191 @@
+"""Two ways from per-example losses to one step: clipped and noised, or plain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from opacus.optimizers import DPOptimizer
+from torch import Tensor
+from torch.optim import SGD, Adam, Optimizer, RMSprop
+
+from client.noise import ChaChaStream
+from common.errors import ConfigError
+
+OPTIMIZERS = ("sgd", "adam", "rmsprop")
+_MOMENTUM_OPTIMIZERS = ("sgd", "rmsprop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """The rule that turns a (noised) gradient into a step; fresh state for each local training.
+
+    Args:
+        name: "sgd", "adam" or "rmsprop".
+        learning_rate: above 0.
+        momentum: in [0, 1); of "sgd" and "rmsprop" only.
+
+    Raises:
+        ConfigError: when a value is out of range.
+    """
+
+    name: str
+    learning_rate: float
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.name not in OPTIMIZERS:
+            raise ConfigError(f"optimizer is {self.name!r}; choose one of {', '.join(OPTIMIZERS)}")
+        if not 0 < self.learning_rate < float("inf"):
+            raise ConfigError(f"learning-rate is {self.learning_rate}; give a number above 0")
+        if not 0 <= self.momentum < 1:
+            raise ConfigError(f"momentum is {self.momentum}; give a number from 0 to below 1")
+        if self.momentum and self.name not in _MOMENTUM_OPTIMIZERS:
+            raise ConfigError(f"momentum is {self.momentum} with optimizer {self.name!r}; set it to 0")
+
+    def build(self, parameters: list[Tensor]) -> Optimizer:
+        """Return a torch optimiser over the parameters, with no state yet."""
+        if self.name == "sgd":
+            return SGD(parameters, lr=self.learning_rate, momentum=self.momentum)
+        if self.name == "rmsprop":
+            return RMSprop(parameters, lr=self.learning_rate, momentum=self.momentum)
+        return Adam(parameters, lr=self.learning_rate)
+
+
+class BatchOptimizer(Protocol):
+    """Takes a batch in chunks of any size and then steps once."""
+
+    needs_image_gradient: bool
+
+    def absorb(self, losses: Tensor, images: Tensor) -> None:
+        """Add the gradients of one chunk's losses [b], computed from images [b, ...], to the batch's sum."""
+
+    def finish_batch(self) -> None:
+        """Step once with what was absorbed, also when that is nothing, and forget it."""
+
+
+class PlainOptimizer:
+    """Sums gradients and divides by the expected batch size; protects nobody."""
+
+    needs_image_gradient = False
+
+    def __init__(self, optimizer: Optimizer, *, expected_batch_size: float) -> None:
+        self._optimizer = optimizer
+        self._expected_batch_size = expected_batch_size
+        self._optimizer.zero_grad(set_to_none=False)
+
+    def absorb(self, losses: Tensor, images: Tensor) -> None:  # noqa: ARG002
+        """Add the gradients of one chunk to the batch's sum."""
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+
+    def finish_batch(self) -> None:
+        """Step once with the batch's sum over the expected batch size."""
+        for group in self._optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                parameter.grad.div_(self._expected_batch_size)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+
+
+class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
+    """Opacus' optimiser with three differences that the privacy claim needs.
+
+    A record with a non-finite gradient counts as zero instead of poisoning every weight, noise comes from
+    a cryptographic stream, and the sum is divided by the public expected batch size whatever was drawn.
+    Source: Abadi et al. 2016, Algorithm 1.
+
+    Args:
+        optimizer: rule applied to the noised gradient; its state sees nothing else.
+        noise_multiplier: noise standard deviation over `max_grad_norm`.
+        max_grad_norm: largest Euclidean norm of one record's gradient over all parameters.
+        expected_batch_size: n * q, above 0.
+        noise: stream used by nobody else.
+
+    Privacy:
+        Unit: one record. Neighbours: its gradient is there, or zero (zero-out). The sum then moves by at
+        most `max_grad_norm` in Euclidean norm, so a step is one Gaussian mechanism.
+    """
+
+    needs_image_gradient = True
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        *,
+        noise_multiplier: float,
+        max_grad_norm: float,
+        expected_batch_size: float,
+        noise: ChaChaStream,
+    ) -> None:
+        super().__init__(
+            optimizer,
+            noise_multiplier=noise_multiplier,
+            max_grad_norm=max_grad_norm,
+            expected_batch_size=expected_batch_size,
+            loss_reduction="mean",
+        )
+        self._noise = noise
+        self.zero_grad(set_to_none=True)
+
+    def absorb(self, losses: Tensor, images: Tensor) -> None:
+        """Clip each record's gradient and add it to the batch's sum.
+
+        Asking autograd for the images' gradient alone visits every layer, where Opacus' hooks compute the
+        per-record gradients, and skips the batch gradients, which would go unused.
+
+        Raises:
+            RuntimeError: when a parameter has not got one gradient for each record.
+        """
+        losses.sum().backward(inputs=[images])  # type: ignore[no-untyped-call]
+        for parameter in self.params:
+            samples = parameter.grad_sample
+            if not isinstance(samples, Tensor) or len(samples) != len(losses):
+                raise RuntimeError("a parameter lacks per-record gradients; every layer must see the images")
+        self.clip_and_accumulate()
+        for parameter in self.params:
+            parameter.grad_sample = None
+
+    def clip_and_accumulate(self) -> None:
+        """Add the clipped per-record gradients to `summed_grad`; a non-finite record adds nothing."""
+        samples = [parameter.grad_sample.flatten(start_dim=1) for parameter in self.params]
+        norms = torch.stack([torch.linalg.vector_norm(rows, dim=1) for rows in samples]).norm(dim=0)
+        unusable = ~norms.isfinite()
+        if unusable.any():
+            for rows in samples:
+                rows[unusable] = 0.0
+            norms = norms.masked_fill(unusable, 0.0)
+        factors = (self.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
+        for parameter, rows in zip(self.params, samples, strict=True):
+            clipped = (factors @ rows).view_as(parameter)
+            parameter.summed_grad = (
+                clipped if parameter.summed_grad is None else parameter.summed_grad.add_(clipped)
+            )
+
+    def add_noise(self) -> None:
+        """Set `grad` to the clipped sum plus noise of deviation noise_multiplier * max_grad_norm."""
+        sizes = [parameter.numel() for parameter in self.params]
+        values = self._noise.standard_normals(sum(sizes)).mul_(self.noise_multiplier * self.max_grad_norm)
+        for parameter, part in zip(self.params, torch.split(values, sizes), strict=True):
+            noise = part.to(dtype=parameter.dtype).to(parameter.device).view_as(parameter)
+            parameter.grad = noise if parameter.summed_grad is None else noise.add_(parameter.summed_grad)
+
+    def scale_grad(self) -> None:
+        """Divide by the public expected batch size, never by the size that was drawn."""
+        for parameter in self.params:
+            parameter.grad.div_(self.expected_batch_size)
+
+    def finish_batch(self) -> None:
+        """Add noise once, step once, and forget the batch.
+
+        Raises:
+            RuntimeError: when per-record gradients were left behind, which the next batch would count again.
+        """
+        if any(parameter.grad_sample is not None for parameter in self.params):
+            raise RuntimeError("per-record gradients were left over; absorb() must finish before a step")
+        self.add_noise()
+        self.scale_grad()
+        self.original_optimizer.step()
+        self.zero_grad(set_to_none=True)

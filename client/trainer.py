@@ -1,0 +1,177 @@
+"""Local training of one client with differentially private SGD."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from opacus import GradSampleModule
+from torch import Tensor, nn
+
+from client.noise import PrivateRandomness
+from client.optimizer import BatchOptimizer, OptimizerSettings, PlainOptimizer, PrivateOptimizer
+from client.sampling import PoissonSampler
+from common.arrays import Arrays
+from common.data import ImageData
+from common.errors import ConfigError, DataError
+from common.models import load_arrays, model_arrays
+from common.privacy.mechanisms import Mechanism, PoissonGaussian
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Transform = Callable[[Tensor, torch.Generator | None], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Charge:
+    """What one local training may do, exactly as the ledger has reserved it.
+
+    Args:
+        mechanism: noise, sample rate and steps, or no protection at all.
+        sample_rate: probability q of each record in each step; that of the mechanism where it has one.
+        max_grad_norm: largest norm C of one record's gradient, above 0; unused without protection.
+        num_examples: the client's public number n of records.
+
+    Raises:
+        ConfigError: when values are out of range or contradict each other.
+    """
+
+    mechanism: Mechanism
+    sample_rate: Fraction
+    max_grad_norm: float
+    num_examples: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_grad_norm < float("inf"):
+            raise ConfigError(f"max-grad-norm is {self.max_grad_norm}; give a number above 0")
+        if isinstance(self.mechanism, PoissonGaussian) and self.mechanism.sample_rate != self.sample_rate:
+            raise ConfigError(
+                f"sample-rate is {self.sample_rate} but {self.mechanism.sample_rate} is accounted for; "
+                "sample with the rate of the mechanism"
+            )
+
+    @property
+    def expected_batch_size(self) -> Fraction:
+        """Public normaliser n * q of every step, whatever batch was drawn."""
+        return self.num_examples * self.sample_rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalUpdate:
+    """All that leaves a client: new parameters minus the ones it received, float32 by name."""
+
+    arrays: Arrays
+
+
+class DPTrainer:
+    """Trains one model after another on one worker thread; what it computes depends on `fit` alone.
+
+    Building it is slow (Opacus hooks every layer), fitting again is not. Trainers on several threads share
+    nothing.
+
+    Args:
+        model: the network, without batch normalisation; the trainer takes it over.
+        loss: outputs [b, C] and labels [b] to one loss for each record [b].
+        optimizer: rule applied to the gradient.
+        transform: uint8 images [b, 3, H, W] to network inputs, float32.
+        device: where the network runs. Noise is always drawn on the CPU.
+        max_physical_batch_size: records processed at once; changes memory and speed only.
+
+    Raises:
+        ConfigError: when the batch size is below 1.
+        NotImplementedError: when Opacus cannot give per-record gradients of the model.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        loss: Loss,
+        optimizer: OptimizerSettings,
+        transform: Transform,
+        device: torch.device | str = "cpu",
+        max_physical_batch_size: int = 128,
+    ) -> None:
+        if max_physical_batch_size < 1:
+            raise ConfigError(f"max-physical-batch-size is {max_physical_batch_size}; give at least 1")
+        self._device = torch.device(device)
+        self._model = model.to(self._device).train()
+        self._hooked = GradSampleModule(self._model, batch_first=True, loss_reduction="sum", strict=True)
+        self._parameters: list[Tensor] = [p for p in self._model.parameters() if p.requires_grad]
+        self._loss = loss
+        self._optimizer = optimizer
+        self._transform = transform
+        self._chunk_size = max_physical_batch_size
+
+    def fit(
+        self, arrays: Arrays, data: ImageData, charge: Charge, randomness: PrivateRandomness
+    ) -> LocalUpdate:
+        """Train for exactly the charged number of steps.
+
+        Args:
+            arrays: parameters to start from, by name.
+            data: every record of the client.
+            charge: what the ledger has reserved.
+            randomness: fresh streams; using them again would repeat noise.
+
+        Returns:
+            The update. Losses, batch sizes, indices and how much was clipped are not kept.
+
+        Raises:
+            DataError: when the data have another size than was charged for.
+
+        Privacy:
+            Unit: one record; adjacency: zero-out. The update is post-processing of `num_steps` Poisson
+            sampled Gaussian mechanisms, so it costs what `charge.mechanism` costs, whoever sees it.
+        """
+        if len(data) != charge.num_examples:
+            raise DataError(f"data have {len(data)} records where {charge.num_examples} were charged for")
+        load_arrays(self._model, arrays)
+        optimizer = self._start(charge, randomness)
+        sampler = PoissonSampler(charge.num_examples, charge.sample_rate, randomness.sampling)
+        generator = torch.Generator().manual_seed(int(randomness.augmentation.integers(1)[0] >> 1))
+        for _ in range(charge.mechanism.num_steps):
+            batch = torch.from_numpy(sampler.draw())
+            for chunk in torch.split(batch, self._chunk_size):
+                self._absorb(optimizer, data, chunk, generator)
+            optimizer.finish_batch()
+        trained = model_arrays(self._model)
+        return LocalUpdate(arrays={name: trained[name] - arrays[name] for name in arrays})
+
+    def _absorb(
+        self, optimizer: BatchOptimizer, data: ImageData, chunk: Tensor, generator: torch.Generator
+    ) -> None:
+        if not len(chunk):
+            return
+        images = self._transform(data.images[chunk], generator).to(self._device)
+        images.requires_grad_(optimizer.needs_image_gradient)
+        labels = data.labels[chunk].to(self._device)
+        optimizer.absorb(self._loss(self._hooked(images), labels), images)
+
+    def _start(self, charge: Charge, randomness: PrivateRandomness) -> BatchOptimizer:
+        """Return an optimiser without history, and hooks only where they are needed."""
+        self._forget_interrupted_batch()
+        self._hooked.remove_hooks()
+        rule = self._optimizer.build(self._parameters)
+        expected_batch_size = float(charge.expected_batch_size)
+        if not isinstance(charge.mechanism, PoissonGaussian):
+            return PlainOptimizer(rule, expected_batch_size=expected_batch_size)
+        self._hooked.add_hooks(loss_reduction="sum", batch_first=True)
+        return PrivateOptimizer(
+            rule,
+            noise_multiplier=charge.mechanism.noise_multiplier,
+            max_grad_norm=charge.max_grad_norm,
+            expected_batch_size=expected_batch_size,
+            noise=randomness.noise,
+        )
+
+    def _forget_interrupted_batch(self) -> None:
+        """Drop what Opacus keeps on layers and parameters when an exception ends a batch halfway."""
+        for module in self._model.modules():
+            module.__dict__.pop("activations", None)
+            module.__dict__.pop("max_batch_len", None)
+        for parameter in self._parameters:
+            parameter.__dict__.pop("_current_grad_sample", None)
+            parameter.__dict__.update(grad_sample=None, summed_grad=None, _forward_counter=0)
+            parameter.grad = None
