@@ -1,0 +1,68 @@
+"""Images held in memory as bytes, with their labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageData:
+    """Labelled images of one size.
+
+    Args:
+        images: uint8 [n, 3, height, width], on the CPU.
+        labels: int64 [n], each in [0, len(classes)).
+        classes: the classes' names, in label order.
+    """
+
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: NDArray[np.int64]) -> ImageData:
+        """Copy the records at `indices` (int64 [m]), in that order."""
+        chosen = torch.from_numpy(np.asarray(indices, dtype=np.int64))
+        return ImageData(images=self.images[chosen], labels=self.labels[chosen], classes=self.classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSplit:
+    """Training images, to be divided over the clients, and the server's public test images.
+
+    Args:
+        train: the records that training charges for.
+        test: images treated as public.
+        description: one sentence for screen and report saying what data this is.
+    """
+
+    train: ImageData
+    test: ImageData
+    description: str
+
+
+def hold_images(
+    pixels: NDArray[np.uint8], labels: NDArray[np.int64], classes: tuple[str, ...], image_size: int
+) -> ImageData:
+    """Hold arrays as `ImageData`, resized where the size differs.
+
+    Args:
+        pixels: uint8 [n, 3, height, width].
+        labels: int64 [n].
+        classes: the classes' names, in label order.
+        image_size: wanted height and width in pixels.
+    """
+    images = torch.from_numpy(pixels)
+    if images.shape[-2:] != (image_size, image_size):
+        images = functional.interpolate(
+            images, size=(image_size, image_size), mode="bilinear", antialias=True, align_corners=False
+        )
+    return ImageData(images=images, labels=torch.from_numpy(labels), classes=classes)

@@ -1,0 +1,72 @@
+"""Augment and normalise whole batches of images on the training device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from common.names import require_known
+
+AUGMENTATIONS: tuple[str, ...] = ("none", "flip", "flip-crop")
+
+_PADDING = 4
+# Public constants: statistics of private images would be one more release to charge.
+_MEAN, _STD = 0.5, 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchTransform:
+    """Turn bytes into the network's input.
+
+    Args:
+        augmentation: `none`, `flip` (left-right, one image in two) or `flip-crop` (also a random crop after
+            padding by 4 black pixels).
+        device: where the batch is wanted.
+
+    Raises:
+        ConfigError: the augmentation is not one of `AUGMENTATIONS`.
+    """
+
+    augmentation: str
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        require_known("augmentation", self.augmentation, AUGMENTATIONS)
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Transform one batch.
+
+        Args:
+            images: uint8 [batch, 3, height, width]; the batch may be empty.
+            generator: decides the augmentation; without one the images are normalised only, as in evaluation.
+
+        Returns:
+            float32 [batch, 3, height, width] in [-2, 2].
+        """
+        images = images.to(self.device, non_blocking=True)
+        if generator is not None and self.augmentation != "none":
+            images = self._augment(images, generator)
+        return (images.float() / 255 - _MEAN) / _STD
+
+    def _augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Gather each output pixel from where its image's flip and shift put it."""
+        batch, _, height, width = images.shape
+        padding = _PADDING if self.augmentation == "flip-crop" else 0
+        flips = _draw(2, batch, generator, images.device).bool()
+        rows = _draw(2 * padding + 1, batch, generator, images.device) + torch.arange(
+            height, device=images.device
+        )
+        columns = torch.arange(width, device=images.device).expand(batch, width)
+        columns = torch.where(flips, columns.flip(1), columns)
+        columns = columns + _draw(2 * padding + 1, batch, generator, images.device)
+        padded = functional.pad(images, [padding] * 4).permute(0, 2, 3, 1)
+        which = torch.arange(batch, device=images.device)[:, None, None]
+        return padded[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _draw(below: int, batch: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Draw int64 [batch, 1] uniform in [0, below)."""
+    return torch.randint(below, (batch, 1), generator=generator, device=generator.device).to(device)

@@ -1,0 +1,69 @@
+"""The models by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from common.models.lenet import build_lenet
+from common.models.safety import refuse_unsafe_layers
+from common.models.tempered import build_tempered
+from common.names import require_known
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """One model of the registry.
+
+    Args:
+        name: as in the settings.
+        summary: one line for help texts and reports.
+        image_size: height and width in pixels of its input.
+        build: makes it, freshly initialised, for a number of classes.
+    """
+
+    name: str
+    summary: str
+    image_size: int
+    build: Callable[[int], nn.Module]
+
+
+MODELS: dict[str, ModelSpec] = {
+    spec.name: spec
+    for spec in (
+        ModelSpec(
+            name="cnn",
+            summary="LeNet of PyTorch's CIFAR-10 tutorial, ReLU, 62,006 parameters",
+            image_size=32,
+            build=build_lenet,
+        ),
+        ModelSpec(
+            name="cnn-tanh",
+            summary="tempered-sigmoid network of Papernot et al. 2021 with GroupNorm, 551,466 parameters",
+            image_size=32,
+            build=build_tempered,
+        ),
+    )
+}
+
+
+def model_spec(name: str) -> ModelSpec:
+    """Look up a model.
+
+    Raises:
+        ConfigError: the name is unknown; the message holds the nearest one.
+    """
+    return MODELS[require_known("model", name, MODELS)]
+
+
+def build_model(name: str, *, num_classes: int) -> nn.Module:
+    """Build a model, freshly initialised from torch's global random state.
+
+    Raises:
+        ConfigError: the name is unknown, or the model has a layer that DP-SGD must refuse.
+    """
+    model = model_spec(name).build(num_classes)
+    refuse_unsafe_layers(model)
+    return model
