@@ -1,0 +1,1 @@
+"""What a mechanism costs, what a history costs, and how much noise a budget asks for."""

@@ -1,0 +1,190 @@
+"""What a history of mechanisms costs.
+
+`epsilon_pld` is the claim; `epsilon_rdp` is a cross-check by other mathematics, 6 to 15 per cent higher;
+`epsilon_unamplified` is what remains true if the sampling were not secret. All three compose every
+mechanism they are given: adding up epsilons of rounds is wrong, and so is reporting the last round's.
+
+Privacy: one record of one client, zero-out adjacency (`NeighboringRelation.REPLACE_SPECIAL`), so the size
+of a data set is public. The adversary sees every message, so nothing is claimed from client sampling.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from dp_accounting import GaussianDpEvent, NeighboringRelation, PoissonSampledDpEvent
+from dp_accounting.gaussian_mechanism import get_epsilon_gaussian
+from dp_accounting.pld import PLDAccountant
+from dp_accounting.rdp import RdpAccountant
+from dp_accounting.rdp.rdp_privacy_accountant import compute_epsilon
+from numpy.typing import NDArray
+
+from common.privacy.bound import FINEST_INTERVAL, SLACK, epsilon_bound, widest_loss
+from common.privacy.budget import PrivacyBudget
+from common.privacy.mechanisms import Mechanism, PoissonGaussian, Unprotected, merge
+from common.privacy.memo import OncePerKey
+
+ADJACENCY = NeighboringRelation.REPLACE_SPECIAL
+
+BOUND_PRECISION = 5e-4
+"""Share of an epsilon by which `epsilon_upper_bound` may lie above `epsilon_pld`."""
+
+_MOST_POINTS = 2**18
+
+_Key = tuple[tuple[Mechanism, ...], float]
+
+
+def epsilon_pld(mechanisms: Iterable[Mechanism], delta: float) -> float:
+    """Return the epsilon that FedLedger claims for a history.
+
+    dp-accounting's privacy loss distributions, rounded pessimistically to multiples of 1e-4; where one
+    step's losses spread over more than 26 (noise multipliers below about 0.5) the interval is doubled until
+    a quarter of a million points cover them, which is pessimistic too and takes seconds, not gigabytes.
+
+    Args:
+        mechanisms: every mechanism ever run on the data set, in any order.
+        delta: in (0, 1).
+
+    Returns:
+        0.0 for an empty history, infinity if it holds training without noise.
+    """
+    return _PLD((merge(mechanisms), delta))
+
+
+def epsilon_rdp(mechanisms: Iterable[Mechanism], delta: float) -> float:
+    """Return the epsilon of a history by Renyi differential privacy, to cross-check the claim.
+
+    Source: Mironov, Talwar, Zhang 2019, section 3.3; Canonne, Kamath, Steinke 2020, Proposition 12.
+    """
+    return _RDP((merge(mechanisms), delta))
+
+
+def epsilon_unamplified(mechanisms: Iterable[Mechanism], delta: float) -> float:
+    """Return the epsilon of a history if every record had been in every batch.
+
+    This is all that shuffled or fixed-size batches may claim, or a client whose sampling is known.
+    Gaussian mechanisms compose into one Gaussian mechanism, whose epsilon is exact.
+    Source: Balle and Wang 2018, Theorem 8.
+    """
+    merged = merge(mechanisms)
+    protected = _protected(merged)
+    if len(protected) < len(merged):
+        return math.inf
+    if not protected:
+        return 0.0
+    precision = sum(mechanism.num_steps / mechanism.noise_multiplier**2 for mechanism in protected)
+    return float(get_epsilon_gaussian(precision**-0.5, delta))
+
+
+def epsilon_upper_bound(mechanisms: Iterable[Mechanism], delta: float) -> float:
+    """Return an epsilon that is never below `epsilon_pld` and at most about 0.05 % above it, in milliseconds.
+
+    For decisions and screens that need the epsilons of many different histories; `bound` says why it holds.
+    """
+    return _BOUND((merge(mechanisms), delta))
+
+
+def within_budget(mechanisms: Iterable[Mechanism], budget: PrivacyBudget) -> bool:
+    """Say whether a history's claimed epsilon is at most the budget's, asking the accountant only if it is close."""
+    merged = merge(mechanisms)
+    bound = epsilon_upper_bound(merged, budget.delta)
+    if bound <= budget.epsilon * (1 - SLACK):
+        return True
+    if bound > budget.epsilon * (1 + 4 * BOUND_PRECISION):
+        return False
+    return epsilon_pld(merged, budget.delta) <= budget.epsilon
+
+
+def largest_epsilon(histories: Iterable[tuple[Iterable[Mechanism], float]]) -> float:
+    """Return the largest epsilon among many (history, delta), with one call of the accountant.
+
+    The accountant is asked for the history with the highest bound. If another history's bound lies above
+    that answer, that bound is returned: at most about 0.05 % too high, never too low.
+    """
+    bounds = {(merge(mechanisms), delta): 0.0 for mechanisms, delta in histories}
+    for key in bounds:
+        bounds[key] = _BOUND(key)
+    ranked = sorted(bounds, key=bounds.__getitem__, reverse=True)
+    if not ranked or math.isinf(bounds[ranked[0]]):
+        return math.inf if ranked else 0.0
+    return max(_PLD(ranked[0]), *(bounds[key] for key in ranked[1:2]))
+
+
+def _protected(merged: Sequence[Mechanism]) -> tuple[PoissonGaussian, ...]:
+    return tuple(mechanism for mechanism in merged if not isinstance(mechanism, Unprotected))
+
+
+def _event(mechanism: PoissonGaussian) -> PoissonSampledDpEvent:
+    return PoissonSampledDpEvent(
+        float(mechanism.sample_rate), GaussianDpEvent(float(mechanism.noise_multiplier))
+    )
+
+
+def _compute_pld(key: _Key) -> float:
+    merged, delta = key
+    protected = _protected(merged)
+    if len(protected) < len(merged):
+        return math.inf
+    if not protected:
+        return 0.0
+    accountant = PLDAccountant(ADJACENCY, _claim_interval(protected, delta))
+    for mechanism in protected:
+        accountant.compose(_event(mechanism), mechanism.num_steps)
+    return float(accountant.get_epsilon(delta))
+
+
+def _claim_interval(protected: Sequence[PoissonGaussian], delta: float) -> float:
+    """Return 1e-4, doubled until one step's losses, and the sum's, need a bearable number of points."""
+    one_step = max(widest_loss(mechanism) for mechanism in protected) / _MOST_POINTS
+    total = epsilon_bound(protected, min(delta, 1e-12), precision=0.01) / (16 * _MOST_POINTS)
+    doublings = math.ceil(math.log2(max(one_step, total, FINEST_INTERVAL) / FINEST_INTERVAL))
+    return float(FINEST_INTERVAL * 2**doublings)
+
+
+def _compute_bound(key: _Key) -> float:
+    merged, delta = key
+    protected = _protected(merged)
+    if len(protected) < len(merged):
+        return math.inf
+    return epsilon_bound(protected, delta, precision=BOUND_PRECISION)
+
+
+_ORDERS: tuple[float, ...] = (
+    *(1 + tenths / 10 for tenths in range(1, 100)),
+    *range(11, 65),
+    *(72, 80, 96, 128, 192, 256, 384, 512, 1024),
+)
+
+
+class _RenyiCurve(RdpAccountant):  # type: ignore[misc]
+    """The accountant, with its curve of Renyi divergences [orders] open to be kept and added up."""
+
+    def curve(self) -> NDArray[np.float64]:
+        return np.asarray(self._rdp, dtype=np.float64)
+
+
+def _compute_curve(key: tuple[float, float]) -> NDArray[np.float64]:
+    """Return one step's Renyi divergence at each order, infinite where the series would not converge."""
+    sigma, rate = key
+    accountant = _RenyiCurve(_ORDERS, ADJACENCY)
+    accountant.compose(PoissonSampledDpEvent(rate, GaussianDpEvent(sigma)))
+    return accountant.curve()
+
+
+def _compute_rdp(key: _Key) -> float:
+    merged, delta = key
+    protected = _protected(merged)
+    if len(protected) < len(merged):
+        return math.inf
+    if not protected:
+        return 0.0
+    total = np.sum([m.num_steps * _CURVE((m.noise_multiplier, float(m.sample_rate))) for m in protected], axis=0)
+    return float(compute_epsilon(_ORDERS, total, delta)[0])
+
+
+_PLD: OncePerKey[_Key, float] = OncePerKey(_compute_pld)
+_RDP: OncePerKey[_Key, float] = OncePerKey(_compute_rdp)
+_BOUND: OncePerKey[_Key, float] = OncePerKey(_compute_bound)
+_CURVE: OncePerKey[tuple[float, float], NDArray[np.float64]] = OncePerKey(_compute_curve)

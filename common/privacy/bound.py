@@ -1,0 +1,238 @@
+"""A fast upper bound on epsilon, for searches that would ask the accountant thousands of times.
+
+The accountant behind the claim, dp-accounting's, takes 0.2 to 0.7 seconds for one mechanism at its finest
+interval. This is the same computation ("connect the dots", then a Fourier transform) done for one family of
+mechanisms with whole arrays at a time, at an interval as coarse as the wanted precision allows: milliseconds.
+
+Why it may stand in for the claim. The curve delta(epsilon) of a mechanism is convex in t = exp(epsilon).
+Joining its points at multiples of an interval by straight lines gives a curve above it, hence a pair of
+distributions that dominates it, also under composition. A grid that contains another grid's points gives
+lines that lie below the other's. So with an interval that is a multiple of the claim's own, this bound is
+never below the claim, beyond rounding in the last digits, for which callers leave `SLACK`.
+
+Source: Doroshenko et al. 2022, "Connect the Dots", section 4; Koskela et al. 2020, Algorithm 1 (transform).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, special
+
+from common.privacy.mechanisms import PoissonGaussian
+
+FINEST_INTERVAL = 1e-4
+"""Interval of the claim; every other interval is this times a power of two."""
+
+SLACK = 1e-6
+"""Share of a budget that callers leave free for rounding errors."""
+
+_TAIL = 1e-7
+_SIGMAS = 10.0
+_MOST_DOUBLINGS = 10
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LossDistribution:
+    """Probabilities [k] of the privacy losses (first + i) * interval, and of an infinite loss."""
+
+    first: int
+    probabilities: Floats
+    infinite: float
+
+    def cumulant(self, orders: Floats, interval: float) -> Floats:
+        """Return log E[exp(order * loss)] over the finite losses, for each order."""
+        losses = (self.first + np.arange(len(self.probabilities))) * interval
+        exponents = np.outer(orders, losses)
+        largest = exponents.max(axis=1)
+        moments = np.exp(exponents - largest[:, None]) @ np.maximum(self.probabilities, 0.0)
+        return np.asarray(np.log(moments) + largest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pair:
+    """The losses of one mechanism when the record is present, and when it is zeroed out."""
+
+    present: _LossDistribution
+    absent: _LossDistribution
+    num_steps: int
+
+
+def epsilon_bound(mechanisms: Sequence[PoissonGaussian], delta: float, *, precision: float) -> float:
+    """Return an upper bound on the epsilon of a history, too high by about `precision` of itself at most.
+
+    Args:
+        mechanisms: the history; join equal ones first (`merge`), the cost grows with their number.
+        delta: in (0, 1).
+        precision: above 0, such as 5e-4; the error of the finest interval is not undercut.
+    """
+    if not mechanisms:
+        return 0.0
+    num_steps = sum(mechanism.num_steps for mechanism in mechanisms)
+    interval = _interval_for(gaussian_estimate(mechanisms, delta), num_steps, precision)
+    epsilon = epsilon_at_interval(mechanisms, delta, interval=interval)
+    while math.isfinite(epsilon) and interval > (finer := _interval_for(epsilon, num_steps, precision)):
+        interval = finer
+        epsilon = epsilon_at_interval(mechanisms, delta, interval=interval)
+    return epsilon
+
+
+def gaussian_estimate(mechanisms: Sequence[PoissonGaussian], delta: float) -> float:
+    """Estimate epsilon by the central limit theorem: no bound, but right within some tens of per cent.
+
+    Source: Bu, Dong, Long, Su 2020, "Deep Learning with Gaussian Differential Privacy", Corollary 4.
+    """
+    square = sum(central_limit_square(m.noise_multiplier, m.sample_rate, m.num_steps) for m in mechanisms)
+    return square / 2 - float(special.ndtri(delta)) * math.sqrt(square)
+
+
+def central_limit_square(noise_multiplier: float, sample_rate: Fraction, num_steps: int) -> float:
+    """Return mu squared of the Gaussian mechanism that many small steps come close to."""
+    return num_steps * float(sample_rate) ** 2 * math.expm1(min(noise_multiplier**-2, 60.0))
+
+
+def widest_loss(mechanism: PoissonGaussian) -> float:
+    """Return the width of the range of losses of one step that a grid has to cover."""
+    low, high = _loss_range(mechanism.noise_multiplier, float(mechanism.sample_rate), FINEST_INTERVAL)
+    return high - low
+
+
+def _interval_for(epsilon: float, num_steps: int, precision: float) -> float:
+    """Choose the coarsest interval whose error is at most about `precision` of an epsilon.
+
+    Each step adds up to half the square of the interval, so the error is half of steps * interval squared.
+    """
+    wanted = math.sqrt(2 * precision * epsilon / num_steps)
+    doublings = min(math.floor(math.log2(max(wanted, FINEST_INTERVAL) / FINEST_INTERVAL)), _MOST_DOUBLINGS)
+    return float(FINEST_INTERVAL * 2**doublings)
+
+
+def epsilon_at_interval(mechanisms: Sequence[PoissonGaussian], delta: float, *, interval: float) -> float:
+    """Return an upper bound on the epsilon of a history, computed on multiples of one interval.
+
+    Args:
+        mechanisms: the history; join equal ones first (`merge`), the cost grows with their number.
+        delta: in (0, 1).
+        interval: distance of two neighbouring losses, `FINEST_INTERVAL` times a power of two.
+    """
+    pairs = [_discretise(mechanism, interval) for mechanism in mechanisms]
+    steps = [pair.num_steps for pair in pairs]
+    present = _compose([pair.present for pair in pairs], steps, interval, _TAIL * delta)
+    absent = _compose([pair.absent for pair in pairs], steps, interval, _TAIL * delta)
+    return max(_epsilon_at(present, delta, interval), _epsilon_at(absent, delta, interval))
+
+
+def _discretise(mechanism: PoissonGaussian, interval: float) -> _Pair:
+    """Replace the pair of distributions of one step by a dominating pair on multiples of the interval.
+
+    The line before the first point starts at delta(t = 0) = 1 and the curve stays level after the last
+    point, both above the true curve. Swapping the pair mirrors the losses and weighs each with exp(-loss);
+    what the first line cuts off, at most the tail beyond ten standard deviations, becomes an infinite loss.
+    """
+    sigma, rate = mechanism.noise_multiplier, float(mechanism.sample_rate)
+    first, last = (round(edge / interval) for edge in _loss_range(sigma, rate, interval))
+    losses = np.arange(first, last + 1) * interval
+    curve = _hockey_stick(losses, sigma, rate)
+    slopes = np.diff(curve)
+    present = np.zeros_like(curve)
+    present[:-1] += slopes / math.expm1(interval)
+    present[1:] += slopes / math.expm1(-interval)
+    present[0] += 1 - curve[0]
+    absent = (present * np.exp(np.minimum(-losses, 700.0)))[::-1]
+    return _Pair(
+        present=_LossDistribution(first=first, probabilities=present, infinite=float(curve[-1])),
+        absent=_LossDistribution(first=-last, probabilities=absent, infinite=float(special.ndtr(-_SIGMAS))),
+        num_steps=mechanism.num_steps,
+    )
+
+
+def _loss_range(sigma: float, rate: float, interval: float) -> tuple[float, float]:
+    """Return the losses, rounded outward to the grid, beyond which a normal variable almost never lies."""
+    low, high = (
+        float(np.logaddexp(_log_or_minus_infinity(1 - rate), math.log(rate) + (2 * x - 1) / (2 * sigma**2)))
+        for x in (-_SIGMAS * sigma, 1 + _SIGMAS * sigma)
+    )
+    return math.floor(low / interval) * interval, math.ceil(high / interval) * interval
+
+
+def _log_or_minus_infinity(value: float) -> float:
+    return math.log(value) if value > 0 else -math.inf
+
+
+def _hockey_stick(losses: Floats, sigma: float, rate: float) -> Floats:
+    """Return delta at each loss: how much more the record's presence may show than exp(loss) times its absence.
+
+    With t = exp(loss) and x the output at which the ratio of densities is t:
+    rate * P[N(1, sigma) > x] - (t - 1 + rate) * P[N(0, sigma) > x], and 1 - t where no output has that ratio.
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        log_excess = losses + np.log1p(-(1 - rate) * np.exp(-losses))
+    reached = np.isfinite(log_excess)
+    log_excess = np.where(reached, log_excess, 0.0)
+    threshold = sigma**2 * (log_excess - math.log(rate)) + 0.5
+    above = np.exp(math.log(rate) + special.log_ndtr((1 - threshold) / sigma))
+    above -= np.exp(log_excess + special.log_ndtr(-threshold / sigma))
+    return np.where(reached, np.maximum(above, 0.0), -np.expm1(np.minimum(losses, 0.0)))
+
+
+def _compose(
+    parts: Sequence[_LossDistribution], steps: Sequence[int], interval: float, tail: float
+) -> _LossDistribution:
+    """Add up the losses of every step of every part; the mass outside the window counts as infinite."""
+    start = sum(part.first * count for part, count in zip(parts, steps, strict=True))
+    stop = sum((part.first + len(part.probabilities) - 1) * n for part, n in zip(parts, steps, strict=True))
+    low, high = _window(parts, steps, interval, tail)
+    low, high = max(low, start), min(high, stop)
+    length = fft.next_fast_len(max(high - low + 1, *(len(part.probabilities) for part in parts)), real=True)
+    spectrum = np.ones(length // 2 + 1, dtype=np.complex128)
+    for part, count in zip(parts, steps, strict=True):
+        spectrum *= fft.rfft(part.probabilities, length) ** count
+    total = np.roll(fft.irfft(spectrum, length), -((low - start) % length))[: high - low + 1]
+    finite = sum(count * math.log1p(-part.infinite) for part, count in zip(parts, steps, strict=True))
+    return _LossDistribution(first=low, probabilities=total, infinite=-math.expm1(finite) + 2 * tail)
+
+
+def _window(
+    parts: Sequence[_LossDistribution], steps: Sequence[int], interval: float, tail: float
+) -> tuple[int, int]:
+    """Bound the sum of the losses on both sides by Chernoff's inequality, each with probability `tail`."""
+    variance = 0.0
+    for part, count in zip(parts, steps, strict=True):
+        losses = (part.first + np.arange(len(part.probabilities))) * interval
+        mean = float(part.probabilities @ losses)
+        variance += count * max(float(part.probabilities @ (losses - mean) ** 2), interval**2 * 1e-9)
+    orders = math.sqrt(-2 * math.log(tail) / variance) * np.geomspace(1 / 16, 4, 13)
+    upper, lower = (
+        sum(count * part.cumulant(sign * orders, interval) for part, count in zip(parts, steps, strict=True))
+        for sign in (1, -1)
+    )
+    high = float(np.min((upper - math.log(tail)) / orders))
+    low = float(np.max(-(lower - math.log(tail)) / orders))
+    return math.floor(low / interval), math.ceil(high / interval)
+
+
+def _epsilon_at(total: _LossDistribution, delta: float, interval: float) -> float:
+    """Return the smallest epsilon >= 0 at which the curve of the composed losses is at most delta.
+
+    The curve is infinite + sum over losses above epsilon of p * (1 - exp(epsilon - loss)); between two
+    neighbouring losses it is solved for epsilon directly.
+    """
+    if total.infinite > delta:
+        return math.inf
+    losses = (total.first + np.arange(len(total.probabilities))) * interval
+    losses, masses = losses[losses > 0], np.maximum(total.probabilities[losses > 0], 0.0)
+    mass = total.infinite + np.cumsum(masses[::-1])[::-1]
+    with np.errstate(divide="ignore"):
+        log_weighted = np.logaddexp.accumulate((np.log(masses) - losses)[::-1])[::-1]
+    too_much = np.flatnonzero(mass - np.exp(losses + log_weighted) > delta)
+    index = int(too_much[-1]) + 1 if len(too_much) else 0
+    if index == len(losses) or mass[index] <= delta:
+        return float(losses[index - 1]) if index else 0.0
+    return max(0.0, math.log(mass[index] - delta) - float(log_weighted[index]))
