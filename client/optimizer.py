@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer, RMSprop
 
 from client.noise import ChaChaStream
+from client.per_example import PerExampleModule
 from common.errors import ConfigError
 
 OPTIMIZERS = ("sgd", "adam", "rmsprop")
@@ -56,10 +57,8 @@ class OptimizerSettings:
 class BatchOptimizer(Protocol):
     """Takes a batch in chunks of any size and then steps once."""
 
-    needs_image_gradient: bool
-
-    def absorb(self, losses: Tensor, images: Tensor) -> None:
-        """Add the gradients of one chunk's losses [b], computed from images [b, ...], to the batch's sum."""
+    def absorb(self, losses: Tensor) -> None:
+        """Add the gradients of one chunk's losses [b] to the batch's sum."""
 
     def finish_batch(self) -> None:
         """Step once with what was absorbed, also when that is nothing, and forget it."""
@@ -68,14 +67,12 @@ class BatchOptimizer(Protocol):
 class PlainOptimizer:
     """Sums gradients and divides by the expected batch size; protects nobody."""
 
-    needs_image_gradient = False
-
     def __init__(self, optimizer: Optimizer, *, expected_batch_size: float) -> None:
         self._optimizer = optimizer
         self._expected_batch_size = expected_batch_size
         self._optimizer.zero_grad(set_to_none=False)
 
-    def absorb(self, losses: Tensor, images: Tensor) -> None:  # noqa: ARG002
+    def absorb(self, losses: Tensor) -> None:
         """Add the gradients of one chunk to the batch's sum."""
         losses.sum().backward()  # type: ignore[no-untyped-call]
 
@@ -99,6 +96,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
 
     Args:
         optimizer: rule applied to the noised gradient; its state sees nothing else.
+        model: the wrapper through which the losses were computed.
         noise_multiplier: noise standard deviation over `max_grad_norm`.
         max_grad_norm: largest Euclidean norm of one record's gradient over all parameters.
         expected_batch_size: n * q, above 0.
@@ -109,12 +107,11 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
         most `max_grad_norm` in Euclidean norm, so a step is one Gaussian mechanism.
     """
 
-    needs_image_gradient = True
-
     def __init__(
         self,
         optimizer: Optimizer,
         *,
+        model: PerExampleModule,
         noise_multiplier: float,
         max_grad_norm: float,
         expected_batch_size: float,
@@ -127,23 +124,17 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
             expected_batch_size=expected_batch_size,
             loss_reduction="mean",
         )
+        self._model = model
         self._noise = noise
         self.zero_grad(set_to_none=True)
 
-    def absorb(self, losses: Tensor, images: Tensor) -> None:
+    def absorb(self, losses: Tensor) -> None:
         """Clip each record's gradient and add it to the batch's sum.
-
-        Asking autograd for the images' gradient alone visits every layer, where Opacus' hooks compute the
-        per-record gradients, and skips the batch gradients, which would go unused.
 
         Raises:
             RuntimeError: when a parameter has not got one gradient for each record.
         """
-        losses.sum().backward(inputs=[images])  # type: ignore[no-untyped-call]
-        for parameter in self.params:
-            samples = parameter.grad_sample
-            if not isinstance(samples, Tensor) or len(samples) != len(losses):
-                raise RuntimeError("a parameter lacks per-record gradients; every layer must see the images")
+        self._model.backward(losses)
         self.clip_and_accumulate()
         for parameter in self.params:
             parameter.grad_sample = None

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
-from opacus import GradSampleModule
 from torch import Tensor, nn
 
 from client.noise import PrivateRandomness
 from client.optimizer import BatchOptimizer, OptimizerSettings, PlainOptimizer, PrivateOptimizer
+from client.per_example import PerExampleModule
 from client.sampling import PoissonSampler
 from common.arrays import Arrays
 from common.data import ImageData
@@ -97,7 +97,7 @@ class DPTrainer:
             raise ConfigError(f"max-physical-batch-size is {max_physical_batch_size}; give at least 1")
         self._device = torch.device(device)
         self._model = model.to(self._device).train()
-        self._hooked = GradSampleModule(self._model, batch_first=True, loss_reduction="sum", strict=True)
+        self._hooked = PerExampleModule(self._model)
         self._parameters: list[Tensor] = [p for p in self._model.parameters() if p.requires_grad]
         self._loss = loss
         self._optimizer = optimizer
@@ -145,33 +145,23 @@ class DPTrainer:
         if not len(chunk):
             return
         images = self._transform(data.images[chunk], generator).to(self._device)
-        images.requires_grad_(optimizer.needs_image_gradient)
         labels = data.labels[chunk].to(self._device)
-        optimizer.absorb(self._loss(self._hooked(images), labels), images)
+        optimizer.absorb(self._loss(self._hooked(images), labels))
 
     def _start(self, charge: Charge, randomness: PrivateRandomness) -> BatchOptimizer:
-        """Return an optimiser without history, and hooks only where they are needed."""
-        self._forget_interrupted_batch()
-        self._hooked.remove_hooks()
+        """Return an optimiser without history, whatever became of the training before."""
+        self._hooked.forget_batch()
         rule = self._optimizer.build(self._parameters)
         expected_batch_size = float(charge.expected_batch_size)
         if not isinstance(charge.mechanism, PoissonGaussian):
+            self._hooked.disable_hooks()
             return PlainOptimizer(rule, expected_batch_size=expected_batch_size)
-        self._hooked.add_hooks(loss_reduction="sum", batch_first=True)
+        self._hooked.enable_hooks()
         return PrivateOptimizer(
             rule,
+            model=self._hooked,
             noise_multiplier=charge.mechanism.noise_multiplier,
             max_grad_norm=charge.max_grad_norm,
             expected_batch_size=expected_batch_size,
             noise=randomness.noise,
         )
-
-    def _forget_interrupted_batch(self) -> None:
-        """Drop what Opacus keeps on layers and parameters when an exception ends a batch halfway."""
-        for module in self._model.modules():
-            module.__dict__.pop("activations", None)
-            module.__dict__.pop("max_batch_len", None)
-        for parameter in self._parameters:
-            parameter.__dict__.pop("_current_grad_sample", None)
-            parameter.__dict__.update(grad_sample=None, summed_grad=None, _forward_counter=0)
-            parameter.grad = None
