@@ -1,0 +1,44 @@
+# Everything from a fresh machine: `make simulate`, `make test`, `make check`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: help simulate test check lint types contracts clean
+
+help:
+	@echo "make simulate   set up, then train privately over ten simulated clients (ARGS='--epsilon 2' to change it)"
+	@echo "make test       set up, then run the tests"
+	@echo "make check      tests, lint, types and import contracts"
+	@echo "make clean      remove the virtual environment"
+
+$(VENV)/.runtime: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "FedLedger needs Python 3.11 or later: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.development: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+simulate: $(VENV)/.runtime
+	$(BIN)/fedledger simulate $(ARGS)
+
+test: $(VENV)/.development
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+
+lint: $(VENV)/.development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.development
+	$(BIN)/mypy client common server simulations fedledger.py benchmarks
+
+contracts: $(VENV)/.development
+	$(BIN)/lint-imports --no-cache
+
+check: test lint types contracts
+
+clean:
+	rm -rf $(VENV)

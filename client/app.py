@@ -1,0 +1,72 @@
+"""The Flower ClientApp: what a client answers, and what of its failures may be known outside."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import ClientAppCallable
+
+from client.rounds import train_round
+from client.site import open_site
+from common.errors import FedLedgerError
+from common.messages import (
+    Description,
+    Refusal,
+    Reply,
+    parse_describe_request,
+    parse_train_request,
+    reply_record,
+)
+
+_log = logging.getLogger("fedledger.client")
+
+
+def answer_failures(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """Turn every failure into a typed reply, so that no exception's text crosses the wire by accident.
+
+    Privacy: a deliberate error's text holds no data; of any other error only the type's name leaves.
+    """
+    torch.set_num_threads(1)  # one core a client, and the same sums whatever else runs
+    try:
+        return call_next(message, context)
+    except FedLedgerError as error:
+        code, reason = error.code, str(error)
+    except Exception as error:  # noqa: BLE001 - the boundary of the process: nothing else may leave
+        _log.exception("a client failed")
+        code, reason = "internal", f"the client failed ({type(error).__name__}); its own log says more"
+    partition_id = context.node_config.get("partition-id")
+    refusal = Refusal(
+        partition_id=partition_id if isinstance(partition_id, int) else -1, code=code, reason=reason
+    )
+    return Message(reply_record(refusal), reply_to=message)
+
+
+app = ClientApp(mods=[answer_failures])
+
+
+@app.query()
+def describe(message: Message, context: Context) -> Message:
+    """Answer with public facts: the partition's number, n and the whole ledger."""
+    parse_describe_request(message)
+    site = open_site(context)
+    description = Description(
+        partition_id=site.partition_id,
+        num_examples=len(site.records),
+        ledger_lines=site.ledger.view.lines,
+    )
+    return _reply(message, description)
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Run one round: decide, reserve durably, train, record the release, answer."""
+    request = parse_train_request(message)
+    site = open_site(context)
+    return _reply(message, train_round(site, request))
+
+
+def _reply(message: Message, reply: Reply) -> Message:
+    return Message(reply_record(reply), reply_to=message)

@@ -1,0 +1,153 @@
+"""One round on a client: decide, charge, train, release, in that order."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from client.noise import PrivateRandomness
+from client.optimizer import OptimizerSettings
+from client.site import Site
+from client.trainer import Charge, DPTrainer
+from common.arrays import digest
+from common.config import RunConfig, TrainingSettings
+from common.data import BatchTransform
+from common.device import resolve_device
+from common.errors import LedgerTampered
+from common.ledger import Release, Reserve
+from common.messages import Proposal, TrainRequest, Update
+from common.models import build_loss, build_model
+from common.privacy.mechanisms import PoissonGaussian
+
+LEARNING_RATES = {True: 1.0, False: 0.05}
+"""What learning-rate = "auto" means with and without privacy: unclipped gradients are larger."""
+
+_LIBRARIES = ("torch", "opacus", "flwr", "dp-accounting")
+_worker = threading.local()
+
+
+def train_round(site: Site, request: TrainRequest) -> Update:
+    """Charge, train and release one round.
+
+    The RESERVE entry is on disk before the first record is touched: a crash from there on leaves the
+    round charged, whether or not anything left.
+
+    Raises:
+        PolicyRefused, BudgetExhausted: when the site's policy says no; nothing is charged then.
+
+    Privacy: only `Update` leaves: the noised update, charged in the ledger, and the ledger's entries.
+    """
+    randomness = _randomness(site.config, site.partition_id, request)
+    reserved = _repeatable(site, request) or _reserve(site, request, randomness.source)
+    trainer = _trainer(site, request.proposal)
+    update = trainer.fit(request.arrays, site.records, reserved.charge, randomness)
+    _release(site, reserved, digest(update.arrays))
+    return Update(
+        partition_id=site.partition_id,
+        num_examples=len(site.records),
+        arrays=update.arrays,
+        ledger_lines=site.ledger.view.lines[request.known_entries :],
+    )
+
+
+@dataclass(frozen=True)
+class _Reserved:
+    sequence: int
+    body: Reserve
+    charge: Charge
+
+
+def _randomness(config: RunConfig, partition_id: int, request: TrainRequest) -> PrivateRandomness:
+    if config.privacy.reproducible_noise:
+        return PrivateRandomness.reproducible(config.runtime.seed, partition_id, request.round)
+    return PrivateRandomness.from_operating_system()
+
+
+def _reserve(site: Site, request: TrainRequest, noise_source: str) -> _Reserved:
+    charge = site.policy.permit(request.proposal, site.ledger.view, run=request.run)
+    private = isinstance(charge.mechanism, PoissonGaussian)
+    body = Reserve(
+        run=request.run,
+        round=request.round,
+        purpose="train",
+        mechanisms=(charge.mechanism,),
+        max_grad_norm=charge.max_grad_norm if private else None,
+        normaliser=charge.expected_batch_size,
+        sampler="poisson",
+        noise_source=noise_source if private else "none",
+        input_model=digest(request.arrays),
+        libraries={name: version(name) for name in _LIBRARIES},
+    )
+    return _Reserved(site.ledger.append(body).sequence, body, charge)
+
+
+def _repeatable(site: Site, request: TrainRequest) -> _Reserved | None:
+    """Find the reservation of this very computation, if repeating it gives the very same bytes.
+
+    That is so under reproducible noise only (never private), where a resumed run computes an interrupted
+    round again. Fresh noise would be a new release and a new charge.
+    """
+    if not site.config.privacy.reproducible_noise:
+        return None
+    input_model = digest(request.arrays)
+    for entry in reversed(site.ledger.view.entries):
+        body = entry.body
+        if not isinstance(body, Reserve) or (body.run, body.round) != (request.run, request.round):
+            continue
+        if body.input_model == input_model and body.noise_source == "reproducible":
+            return _Reserved(entry.sequence, body, _charge_of(site, body))
+    return None
+
+
+def _charge_of(site: Site, body: Reserve) -> Charge:
+    num_examples = len(site.records)
+    return Charge(
+        mechanism=body.mechanisms[0],
+        sample_rate=body.normaliser / num_examples,
+        max_grad_norm=body.max_grad_norm or 1.0,
+        num_examples=num_examples,
+    )
+
+
+def _release(site: Site, reserved: _Reserved, update: str) -> None:
+    """Record the released bytes; the same bytes again need no second entry."""
+    for entry in site.ledger.view.entries[reserved.sequence + 1 :]:
+        if isinstance(entry.body, Release) and entry.body.reserve == reserved.sequence:
+            if entry.body.update != update:
+                raise LedgerTampered(
+                    f"round {reserved.body.round} gave other bytes than its RELEASE entry {entry.sequence}: "
+                    "start a new run"
+                )
+            return
+    body = reserved.body
+    site.ledger.append(Release(run=body.run, round=body.round, reserve=reserved.sequence, update=update))
+
+
+def _trainer(site: Site, proposal: Proposal) -> DPTrainer:
+    """Return this thread's trainer; building one costs more than a small round."""
+    wanted = (
+        site.config.model,
+        site.config.runtime,
+        proposal.training,
+        proposal.private,
+        site.records.classes,
+    )
+    if getattr(_worker, "built_for", None) != wanted:
+        _worker.trainer = _build_trainer(site, proposal.training, private=proposal.private)
+        _worker.built_for = wanted
+    trainer: DPTrainer = _worker.trainer
+    return trainer
+
+
+def _build_trainer(site: Site, training: TrainingSettings, *, private: bool) -> DPTrainer:
+    device = resolve_device(site.config.runtime.device)
+    rate = LEARNING_RATES[private] if training.learning_rate == "auto" else training.learning_rate
+    return DPTrainer(
+        model=build_model(site.config.model.name, num_classes=len(site.records.classes)),
+        loss=build_loss(training.loss),
+        optimizer=OptimizerSettings(name=training.optimizer, learning_rate=rate, momentum=training.momentum),
+        transform=BatchTransform(augmentation=site.config.data.augmentation, device=device),
+        device=device,
+        max_physical_batch_size=site.config.runtime.max_physical_batch_size,
+    )

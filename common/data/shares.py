@@ -1,0 +1,56 @@
+"""The images of a run's settings and each client's share of them, loaded once a process."""
+
+from __future__ import annotations
+
+import threading
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.config import DataSettings, RunConfig
+from common.data import DataSplit, load_data, partition
+from common.models import model_spec
+
+_loading = threading.RLock()
+
+
+def split_of(config: RunConfig) -> DataSplit:
+    """Return the images that the settings name, resized for the model.
+
+    Raises:
+        DataError: when they cannot be read.
+    """
+    with _loading:
+        return _split(config.data, model_spec(config.model.name).image_size, config.runtime.seed)
+
+
+def shares_of(config: RunConfig) -> list[NDArray[np.int64]]:
+    """Return each client's record numbers in the training images; disjoint, and together all of them.
+
+    Raises:
+        DataError: when a client would hold too few records.
+    """
+    image_size = model_spec(config.model.name).image_size
+    with _loading:
+        return _shares(config.data, image_size, config.runtime.seed, config.federation.num_clients)
+
+
+@lru_cache(maxsize=1)
+def _split(data: DataSettings, image_size: int, seed: int) -> DataSplit:
+    place = Path(data.data_dir).expanduser() if data.data_dir else None
+    return load_data(data.dataset, data_dir=place, image_size=image_size, seed=seed)
+
+
+@lru_cache(maxsize=1)
+def _shares(data: DataSettings, image_size: int, seed: int, clients: int) -> list[NDArray[np.int64]]:
+    return partition(
+        _split(data, image_size, seed).train.labels.numpy(),
+        partitioner=data.partitioner,
+        num_partitions=clients,
+        seed=seed,
+        alpha=data.alpha,
+        classes_per_client=data.classes_per_client,
+        min_partition_size=data.min_partition_size,
+    )

@@ -1,0 +1,102 @@
+"""Where a run keeps its files: the one place that knows their names."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run below `root`."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved settings."""
+        return self.root / "config.toml"
+
+    @property
+    def rounds(self) -> Path:
+        """One JSON line a round."""
+        return self.root / "rounds.jsonl"
+
+    @property
+    def model(self) -> Path:
+        """The weights after the last finished round."""
+        return self.root / "model.safetensors"
+
+    @property
+    def evaluation(self) -> Path:
+        """Metrics of the last model, per class and as a confusion matrix."""
+        return self.root / "evaluation.json"
+
+    @property
+    def partitions(self) -> Path:
+        """Label counts a client: the simulator's own knowledge, which no client sends."""
+        return self.root / "partitions.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """What a stopped run continues from."""
+        return self.root / "checkpoint"
+
+    def ledger(self, partition_id: int) -> Path:
+        """Return the ledger of one client."""
+        return self.root / "ledgers" / f"client-{partition_id}.jsonl"
+
+    def key(self, partition_id: int) -> Path:
+        """Return the signing key of one client, kept apart from its ledger."""
+        return self.root / "keys" / f"client-{partition_id}.key"
+
+
+def run_root(out: str, run_id: int) -> Path:
+    """Return a run's folder: `runtime.out`, or else one named after Flower's run id.
+
+    The latter lies in $FEDLEDGER_HOME/runs or ~/.fedledger/runs.
+    """
+    if out != "auto":
+        return Path(out).expanduser().absolute()
+    home = Path(os.environ.get("FEDLEDGER_HOME", "~/.fedledger")).expanduser()
+    return home / "runs" / f"flower-{run_id}"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file's content durably: readers see all of the old bytes or all of the new ones.
+
+    Raises:
+        CheckpointError: when the file system refuses; the old content stands.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be written ({error.strerror}): free space or choose --out"
+        ) from None
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line durably."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,53 @@
+"""What a round's replies come to: a mean of the usable ones, and reasons for the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from common.arrays import digest
+from common.errors import FedLedgerError, MessageError
+from common.messages import Refusal, Reply, Update
+from server.aggregation import StreamingMean, check_update
+from server.state import ClientRecord, RunState
+from server.strategy import FedAvg
+
+LASTING_REFUSALS = frozenset({"budget-exhausted", "policy-refused", "config", "data", "ledger-tampered"})
+"""Refusals that the next round would only repeat: the client is left out from then on."""
+
+
+class Answers:
+    """Takes replies one by one, holding one model at a time.
+
+    A reply that is not what was agreed is dropped with its reason and never averaged.
+    """
+
+    def __init__(self, state: RunState, strategy: FedAvg) -> None:
+        self._state = state
+        self._strategy = strategy
+        self.mean = StreamingMean(state.arrays)
+        self.updates: dict[int, str] = {}
+        self.clients: dict[int, ClientRecord] = {}
+        self.refused: list[Refusal] = []
+
+    @property
+    def retired(self) -> dict[int, Refusal]:
+        """Return the clients of this round that need not be asked again."""
+        return {r.partition_id: r for r in self.refused if r.code in LASTING_REFUSALS}
+
+    def take(self, partition_id: int, reply: Reply) -> None:
+        """Take in one client's reply, or note why not."""
+        try:
+            self._average(self._state.clients[partition_id], reply)
+        except FedLedgerError as error:
+            self.refused.append(Refusal(partition_id=partition_id, code=error.code, reason=str(error)))
+
+    def _average(self, client: ClientRecord, reply: Reply) -> None:
+        if isinstance(reply, Refusal):
+            self.refused.append(replace(reply, partition_id=client.partition_id))
+            return
+        if not isinstance(reply, Update):
+            raise MessageError("it answered a training request with something else")
+        check_update(reply, like=self._state.arrays, num_examples=client.num_examples)
+        self.clients[client.partition_id] = replace(client, ledger=client.ledger.extend(reply.ledger_lines))
+        self.mean.add(reply.arrays, self._strategy.weight(client.num_examples))
+        self.updates[client.partition_id] = digest(reply.arrays)

@@ -1,0 +1,37 @@
+"""The Flower ServerApp: puts a run's parts together."""
+
+from __future__ import annotations
+
+import torch
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from common.config import resolve, to_toml
+from common.data.shares import split_of
+from common.device import resolve_device
+from common.run_folder import RunFolder, run_root, write_atomically
+from server.evaluation import Evaluator
+from server.observer import OBSERVER
+from server.rounds import Coordinator
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run, or continue, the run that the settings describe, in its folder.
+
+    The test images are public; no client's records are read here.
+    """
+    torch.set_num_threads(1)  # sums in one order, so that a loss does not depend on the machine's cores
+    config = resolve(context.run_config)
+    folder = RunFolder(run_root(config.runtime.out, context.run_id))
+    if not folder.config.exists():
+        write_atomically(folder.config, to_toml(config).encode())
+    evaluator = Evaluator(
+        split_of(config).test,
+        model=config.model.name,
+        loss=config.training.loss,
+        device=resolve_device(config.runtime.device),
+    )
+    Coordinator(grid=grid, config=config, folder=folder, evaluator=evaluator, observer=OBSERVER.get()).run()

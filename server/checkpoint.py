@@ -1,0 +1,115 @@
+"""What a stopped run continues from: written atomically after every round, without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+
+from common.arrays import Arrays, from_bytes, to_bytes
+from common.errors import CheckpointError
+from common.messages import Refusal
+from common.run_folder import RunFolder, append_line, write_atomically
+from server.state import RoundOutcome, RunState
+
+_SCHEMA = "fedledger-checkpoint/1"
+_MODEL, _VELOCITY = "model.", "velocity."
+
+
+def save_state(folder: RunFolder, state: RunState) -> None:
+    """Make `state` what a resumed run starts from.
+
+    The arrays go into a new file first; the state file that names it, and its hash, is replaced last. A
+    crash anywhere leaves the earlier checkpoint whole.
+    """
+    arrays = {_MODEL + name: value for name, value in state.arrays.items()}
+    arrays |= {_VELOCITY + name: value for name, value in state.velocity.items()}
+    data = to_bytes(arrays)
+    name = f"round-{state.round:06d}.safetensors"
+    write_atomically(folder.checkpoint / name, data)
+    record = {
+        "schema": _SCHEMA,
+        "run": state.run,
+        "round": state.round,
+        "ended": state.ended,
+        "arrays": name,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "retired": [
+            {"partition_id": r.partition_id, "code": r.code, "reason": r.reason}
+            for r in state.retired.values()
+        ],
+    }
+    write_atomically(folder.checkpoint / "state.json", json.dumps(record, indent=1).encode())
+    for old in folder.checkpoint.glob("round-*.safetensors"):
+        if old.name != name:
+            old.unlink()
+
+
+def load_state(folder: RunFolder) -> RunState:
+    """Read the last checkpoint.
+
+    Raises:
+        CheckpointError: when there is none, or its bytes are not what was written.
+    """
+    record = _read_record(folder)
+    arrays = _read_arrays(folder, record)
+    retired = [Refusal(**refusal) for refusal in record["retired"]]
+    return RunState(
+        run=record["run"],
+        round=record["round"],
+        ended=record["ended"],
+        arrays=_part(arrays, _MODEL),
+        velocity=_part(arrays, _VELOCITY),
+        retired={refusal.partition_id: refusal for refusal in retired},
+    )
+
+
+def record_round(folder: RunFolder, state: RunState, outcome: RoundOutcome, details: dict[str, Any]) -> None:
+    """Write one finished round: its line, its evaluation, its model, and last the checkpoint."""
+    append_line(folder.rounds, json.dumps(outcome.to_json()))
+    evaluation = {"round": outcome.round, **details}
+    write_atomically(folder.evaluation, json.dumps(evaluation, indent=1).encode())
+    write_atomically(folder.model, to_bytes(state.arrays))
+    save_state(folder, state)
+
+
+def forget_unfinished(folder: RunFolder, rounds: int) -> None:
+    """Cut lines of rounds that the checkpoint does not hold; those rounds are computed again."""
+    lines = folder.rounds.read_text(encoding="utf-8").splitlines() if folder.rounds.exists() else []
+    write_atomically(folder.rounds, "".join(line + "\n" for line in lines[:rounds]).encode())
+
+
+def _read_record(folder: RunFolder) -> dict[str, Any]:
+    path = folder.checkpoint / "state.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{folder.root} holds no checkpoint: start a new run instead of --resume"
+        ) from None
+    except (OSError, ValueError):
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: start a new run") from None
+    if not isinstance(record, dict) or record.get("schema") != _SCHEMA:
+        raise CheckpointError(f"{path} is not of schema {_SCHEMA}: resume with the version that wrote it")
+    return record
+
+
+def _read_arrays(folder: RunFolder, record: dict[str, Any]) -> Arrays:
+    path = folder.checkpoint / record["arrays"]
+    try:
+        data = path.read_bytes()
+    except OSError:
+        raise CheckpointError(f"{path} is missing: the run cannot be resumed") from None
+    if hashlib.sha256(data).hexdigest() != record["sha256"]:
+        raise CheckpointError(f"{path} is damaged (its SHA-256 differs): the run cannot be resumed")
+    try:
+        return from_bytes(data)
+    except SafetensorError:
+        raise CheckpointError(f"{path} is not a safetensors file: the run cannot be resumed") from None
+
+
+def _part(arrays: Arrays, prefix: str) -> Arrays:
+    return {name.removeprefix(prefix): np.array(v) for name, v in arrays.items() if name.startswith(prefix)}

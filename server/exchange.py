@@ -1,0 +1,61 @@
+"""Asking many clients at once, and hearing them in a fixed order as they answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+from common.errors import MessageError
+from common.messages import Refusal, Reply, parse_reply
+
+_PAUSE_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Question:
+    """One message to one node, about one partition (-1 where it is not known yet)."""
+
+    node_id: int
+    partition_id: int
+    content: RecordDict
+
+
+def ask(
+    grid: Grid, kind: str, group: str, questions: Sequence[Question], heard: Callable[[], None] = lambda: None
+) -> Iterator[tuple[Question, Reply]]:
+    """Send all questions and yield each with its reply, in the order of the questions.
+
+    An answer that comes early waits for its turn, so that sums do not depend on timing. A client that
+    fails, or answers in another form than agreed, yields a Refusal.
+
+    Args:
+        kind: Flower's message type, `train` or `query`.
+        group: the round, for Flower's own log.
+        heard: called once for every answer, as it arrives.
+    """
+    messages = [grid.create_message(q.content, kind, q.node_id, group) for q in questions]
+    ids = list(grid.push_messages(messages))
+    waiting = dict(zip(ids, questions, strict=True))
+    early: dict[str, Reply] = {}
+    for message_id, question in zip(ids, questions, strict=True):
+        while message_id not in early:
+            arrived = list(grid.pull_messages(list(waiting)))
+            for message in arrived:
+                answered = message.metadata.reply_to_message_id
+                if answered in waiting:
+                    early[answered] = _read(message, waiting.pop(answered).partition_id)
+                    heard()
+            if not arrived:
+                time.sleep(_PAUSE_SECONDS)
+        yield question, early.pop(message_id)
+
+
+def _read(message: Message, partition_id: int) -> Reply:
+    try:
+        return parse_reply(message)
+    except MessageError as error:
+        return Refusal(partition_id=partition_id, code=error.code, reason=str(error))

@@ -1,0 +1,48 @@
+"""How a run is watched and stopped from outside, without the run knowing by whom."""
+
+from __future__ import annotations
+
+import logging
+from contextvars import ContextVar
+
+from server.state import RoundOutcome, RunState
+
+_log = logging.getLogger("fedledger.server")
+
+
+class RunObserver:
+    """Told what happens in a run; this one writes a log line a round and never stops the run."""
+
+    def joined(self, state: RunState, refused: list[str]) -> None:
+        """Hear who joined, before the first round, and why others did not."""
+        _log.info("%d clients joined; %d rounds are done", len(state.clients), state.round)
+        for reason in refused:
+            _log.warning("%s", reason)
+
+    def round_started(self, number: int, cohort_size: int) -> None:
+        """Hear that a round asks `cohort_size` clients."""
+
+    def client_answered(self) -> None:
+        """Hear that one more client of the round has answered."""
+
+    def round_finished(self, state: RunState, outcome: RoundOutcome) -> None:
+        """Hear what a round gave, after it has been written."""
+        accuracy = outcome.metrics["accuracy"]
+        refused = len(outcome.refused)
+        took_part = len(outcome.updates)
+        _log.info(
+            "round %d: accuracy %.4f, %d took part, %d did not", outcome.round, accuracy, took_part, refused
+        )
+
+    def ended(self, state: RunState) -> None:
+        """Hear that the run is over; `state.ended` says why."""
+        _log.info("the run is over after round %d: %s", state.round, state.ended)
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether the run should stop, resumable, after the current round."""
+        return False
+
+
+OBSERVER: ContextVar[RunObserver] = ContextVar("fedledger_observer", default=RunObserver())  # noqa: B039
+"""The observer of the run in this context; whoever starts a ServerApp may set another."""

@@ -1,0 +1,128 @@
+"""The loop over rounds: each a function from one state to the next, written before the next begins."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from flwr.serverapp import Grid
+
+from common.arrays import digest
+from common.config import RunConfig
+from common.messages import Reply, TrainRequest, pack_arrays, train_request_record
+from common.models import initial_arrays
+from common.run_folder import RunFolder
+from server.answers import Answers
+from server.checkpoint import forget_unfinished, load_state, record_round, save_state
+from server.evaluation import Evaluator
+from server.exchange import Question, ask
+from server.joining import join
+from server.observer import RunObserver
+from server.state import RoundOutcome, RunState
+from server.strategy import FedAvg
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coordinator:
+    """What stays the same over all rounds of a run."""
+
+    grid: Grid
+    config: RunConfig
+    folder: RunFolder
+    evaluator: Evaluator
+    observer: RunObserver
+
+    def run(self) -> RunState:
+        """Run all rounds that are left, from the checkpoint if there is one.
+
+        Returns:
+            The last state. A run that ends early (too few clients can go on, or a stop was asked for) is
+            complete up to there.
+
+        Raises:
+            RoundFailed: when not one client could join.
+            CheckpointError: when the run folder cannot be read or written.
+        """
+        state = join(self.grid, self._start(), self.observer)
+        strategy = FedAvg(self.config, tuple(state.clients))
+        while not (reason := self._why_stop(state)):
+            state = self.run_round(state, strategy)
+        state = replace(state, ended=reason)
+        save_state(self.folder, state)
+        self.observer.ended(state)
+        return state
+
+    def run_round(self, state: RunState, strategy: FedAvg) -> RunState:
+        """Ask a cohort, average what is usable, evaluate, and write it all down."""
+        started = time.monotonic()
+        number = state.round + 1
+        answers = Answers(state, strategy)
+        for question, reply in self._ask_cohort(state, strategy, number):
+            answers.take(question.partition_id, reply)
+        arrays, velocity = state.arrays, state.velocity
+        if answers.updates:
+            arrays, velocity = strategy.next_model(arrays, velocity, answers.mean.mean())
+        evaluation = self.evaluator.evaluate(arrays)
+        after = replace(
+            state,
+            round=number,
+            arrays=arrays,
+            velocity=velocity,
+            clients=state.clients | answers.clients,
+            retired=state.retired | answers.retired,
+        )
+        outcome = RoundOutcome(
+            round=number,
+            updates=answers.updates,
+            refused=tuple(answers.refused),
+            input_model=digest(state.arrays),
+            model=digest(arrays),
+            metrics=evaluation.metrics,
+            seconds=time.monotonic() - started,
+        )
+        record_round(self.folder, after, outcome, evaluation.details)
+        self.observer.round_finished(after, outcome)
+        return after
+
+    def _ask_cohort(self, state: RunState, strategy: FedAvg, number: int) -> Iterator[tuple[Question, Reply]]:
+        packed = pack_arrays(state.arrays)
+        questions = []
+        for client in [state.clients[p] for p in strategy.cohort(number) if p not in state.retired]:
+            request = TrainRequest(
+                run=state.run,
+                round=number,
+                arrays=state.arrays,
+                proposal=strategy.proposal(client.partition_id),
+                known_entries=len(client.ledger.entries),
+            )
+            record = train_request_record(request, packed)
+            questions.append(Question(client.node_id, client.partition_id, record))
+        self.observer.round_started(number, len(questions))
+        return ask(self.grid, "train", str(number), questions, self.observer.client_answered)
+
+    def _start(self) -> RunState:
+        if (self.folder.checkpoint / "state.json").exists():
+            state = replace(load_state(self.folder), ended="")
+            forget_unfinished(self.folder, state.round)
+            return state
+        arrays = initial_arrays(
+            self.config.model.name, num_classes=self.evaluator.num_classes, seed=self.config.runtime.seed
+        )
+        velocity = {name: np.zeros_like(value) for name, value in arrays.items()}
+        state = RunState(run=secrets.token_hex(8), round=0, arrays=arrays, velocity=velocity)
+        save_state(self.folder, state)
+        return state
+
+    def _why_stop(self, state: RunState) -> str:
+        federation = self.config.federation
+        if state.round >= federation.num_server_rounds:
+            return f"all {state.round} rounds are done"
+        if self.observer.stop_requested:
+            return f"stopped after round {state.round}; it can be resumed"
+        needed = min(federation.min_train_clients, len(state.clients))
+        if len(state.active) < needed:
+            return f"{len(state.active)} of {len(state.clients)} clients can go on and {needed} are needed"
+        return ""

@@ -1,0 +1,83 @@
+"""The state of a run: everything that must survive a crash, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.arrays import Arrays
+from common.ledger import LedgerView
+from common.messages import Refusal
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientRecord:
+    """What the server knows of one client: public facts and its verified ledger.
+
+    Args:
+        node_id: its address in the network.
+        partition_id: its number.
+        num_examples: its public n.
+        ledger: its entries so far.
+    """
+
+    node_id: int
+    partition_id: int
+    num_examples: int
+    ledger: LedgerView
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    """A run between two rounds.
+
+    Args:
+        run: the run's id, as written into every charge.
+        round: rounds finished so far.
+        arrays: the global model.
+        velocity: the server's momentum, shaped like `arrays`.
+        clients: by partition number; asked for again when a run is resumed.
+        retired: clients that are left out from now on, with their reason.
+        ended: why the run stopped here; empty while it goes on.
+    """
+
+    run: str
+    round: int
+    arrays: Arrays
+    velocity: Arrays
+    clients: dict[int, ClientRecord] = field(default_factory=dict)
+    retired: dict[int, Refusal] = field(default_factory=dict)
+    ended: str = ""
+
+    @property
+    def active(self) -> list[int]:
+        """Partition numbers of the clients that can still be asked, ascending."""
+        return sorted(set(self.clients) - set(self.retired))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundOutcome:
+    """What one round gave, as one line of `rounds.jsonl` tells it."""
+
+    round: int
+    updates: dict[int, str]
+    refused: tuple[Refusal, ...]
+    input_model: str
+    model: str
+    metrics: dict[str, float]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the line's fields."""
+        return {
+            "round": self.round,
+            **self.metrics,
+            "participants": sorted(self.updates),
+            "refused": [
+                {"partition_id": r.partition_id, "code": r.code, "reason": r.reason} for r in self.refused
+            ],
+            "seconds": round(self.seconds, 3),
+            "input_model": self.input_model,
+            "model": self.model,
+            "updates": {str(partition): update for partition, update in sorted(self.updates.items())},
+        }

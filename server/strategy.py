@@ -1,0 +1,69 @@
+"""Federated averaging: who is asked, what is proposed, how updates become the next model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from common.arrays import Arrays
+from common.config import RunConfig
+from common.messages import Proposal
+
+_COHORT_STREAM = 0xC0407
+
+
+@dataclass(frozen=True)
+class FedAvg:
+    """FedAvg with optional server momentum.
+
+    Source: McMahan et al. 2017 (Algorithm 1); Hsu et al. 2019 (FedAvgM) for the momentum, which is
+    post-processing of noised updates and so costs no privacy.
+    """
+
+    config: RunConfig
+    partitions: tuple[int, ...]
+
+    @cached_property
+    def _planned(self) -> dict[int, int]:
+        counts = dict.fromkeys(self.partitions, 0)
+        for number in range(1, self.config.federation.num_server_rounds + 1):
+            for partition_id in self.cohort(number):
+                counts[partition_id] += 1
+        return counts
+
+    def cohort(self, number: int) -> list[int]:
+        """Return the partitions that the plan asks in a round, ascending.
+
+        It depends on the public seed and on who joined, not on earlier rounds, so each client's number of
+        rounds is known before the first one and its noise can be calibrated to exactly that.
+        """
+        fraction = self.config.federation.fraction_train
+        size = max(1, round(fraction * len(self.partitions)))
+        if size == len(self.partitions):
+            return list(self.partitions)
+        generator = np.random.default_rng([_COHORT_STREAM, self.config.runtime.seed, number])
+        return sorted(int(p) for p in generator.choice(self.partitions, size=size, replace=False))
+
+    def proposal(self, partition_id: int) -> Proposal:
+        """Return what one client is asked to compute whenever it is asked."""
+        privacy = self.config.privacy
+        fixed = None if privacy.noise_multiplier == "auto" else privacy.noise_multiplier
+        return Proposal(
+            training=self.config.training,
+            private=privacy.enabled,
+            max_grad_norm=privacy.max_grad_norm,
+            noise_multiplier=fixed,
+            planned_rounds=self._planned[partition_id],
+        )
+
+    def weight(self, num_examples: int) -> float:
+        """Return a client's weight in the average; it depends on public numbers only."""
+        return float(num_examples) if self.config.federation.weighting == "examples" else 1.0
+
+    def next_model(self, arrays: Arrays, velocity: Arrays, update: Arrays) -> tuple[Arrays, Arrays]:
+        """Return the next model and velocity: v <- momentum * v + mean update, w <- w + v."""
+        momentum = np.float32(self.config.federation.server_momentum)
+        moved = {name: momentum * velocity[name] + update[name] for name in arrays}
+        return {name: arrays[name] + moved[name] for name in arrays}, moved

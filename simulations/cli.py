@@ -1,0 +1,152 @@
+"""The commands that simulate a federation."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from common.audit.cli import print_report
+from common.config import (
+    RunConfig,
+    Settings,
+    describe_settings,
+    parse_assignment,
+    read_toml,
+    resolve,
+    to_toml,
+)
+from common.errors import ConfigError
+
+SETTINGS_HELP = "Every setting, for --set and for the file of --config:\n\n" + "\n\n".join(
+    describe_settings().splitlines()
+)
+
+_OPTIONS = {
+    "dataset": "data.dataset",
+    "data_dir": "data.data-dir",
+    "clients": "federation.num-clients",
+    "rounds": "federation.num-server-rounds",
+    "partitioner": "data.partitioner",
+    "alpha": "data.alpha",
+    "model": "model.name",
+    "epsilon": "privacy.epsilon",
+    "delta": "privacy.delta",
+    "noise_multiplier": "privacy.noise-multiplier",
+    "workers": "runtime.workers",
+    "seed": "runtime.seed",
+    "device": "runtime.device",
+    "out": "runtime.out",
+}
+_WITH_RESUME = {"workers", "device"}
+
+
+def show_config() -> None:
+    """Print a commented settings file with all defaults, to edit and pass to `simulate --config`."""
+    typer.echo(to_toml(RunConfig()), nl=False)
+
+
+def simulate(
+    config: Annotated[Path | None, typer.Option(help="Settings file (TOML); options override it.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting; repeatable.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="synthetic, cifar10, cifar100 or folder.")] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Image folder with train/<class>/, or cache.")] = None,
+    clients: Annotated[int | None, typer.Option(help="Number of clients.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Number of rounds.")] = None,
+    partitioner: Annotated[
+        str | None, typer.Option(help="iid, dirichlet, pathological or quantity-skew.")
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Dirichlet concentration; smaller is less even.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="cnn or cnn-tanh.")] = None,
+    epsilon: Annotated[float | None, typer.Option(help="Lifetime budget of each client.")] = None,
+    delta: Annotated[str | None, typer.Option(help='A number, or "auto".')] = None,
+    noise_multiplier: Annotated[
+        str | None, typer.Option(help='A number, or "auto" to spend the budget over all rounds.')
+    ] = None,
+    no_privacy: Annotated[bool, typer.Option("--no-privacy", help="Neither clip nor noise.")] = False,
+    workers: Annotated[str | None, typer.Option(help='Clients at a time, or "auto".')] = None,
+    seed: Annotated[int | None, typer.Option(help="Partitions, initial weights, cohorts; not noise.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
+    out: Annotated[str | None, typer.Option(help="Run folder; must be new or empty.")] = None,
+) -> None:
+    """Train a shared model over simulated clients under differential privacy, then audit what was spent."""
+    given = {name: value for name, value in locals().items() if name in _OPTIONS and value is not None}
+    extra = {"privacy.enabled": False} if no_privacy else {}
+    if resume is not None:
+        _refuse_changes({*given, *(["no-privacy"] if no_privacy else [])} | set(assignments or []), config)
+        raise typer.Exit(
+            _continue_run(resume, {name: _value(name, v)[_OPTIONS[name]] for name, v in given.items()})
+        )
+    layers = [read_toml(config)] if config else []
+    layers += [parse_assignment(text) for text in assignments or []]
+    layers += [_value(name, value) for name, value in given.items()]
+    raise typer.Exit(_start_run(resolve(*layers, extra)))
+
+
+def _value(name: str, value: Any) -> Settings:
+    """Give an option its setting's name; a text that may be a number is read like one of --set."""
+    key = _OPTIONS[name]
+    if name in ("delta", "noise_multiplier", "workers"):
+        return parse_assignment(f"{key}={value}")
+    return {key: value}
+
+
+def _refuse_changes(given: set[str], config: Path | None) -> None:
+    changed = sorted(given - _WITH_RESUME)
+    if config is not None:
+        changed.append("config")
+    if changed:
+        option = changed[0].replace("_", "-")
+        raise ConfigError(
+            f"--resume continues a run with its own settings, so {option} cannot be given: only --workers "
+            "and --device can change"
+        )
+
+
+def _start_run(config: RunConfig) -> int:
+    from simulations.harness import simulate as run  # torch and flwr take seconds; --help needs neither
+
+    with _watched(config) as display:
+        simulation = run(config, observer=display)
+    return print_report(simulation.report, simulation.folder.root)
+
+
+def _continue_run(root: Path, runtime: Settings) -> int:
+    from simulations.harness import resume, settings_of
+
+    with _watched(settings_of(root)) as display:
+        simulation = resume(root, observer=display, settings=runtime)
+    return print_report(simulation.report, simulation.folder.root)
+
+
+@contextmanager
+def _watched(config: RunConfig) -> Iterator[Any]:
+    """Show progress; the first Ctrl-C stops after the round, a second one at once."""
+    from simulations.progress import ProgressDisplay
+
+    console = Console(highlight=False)
+    if config.stamp:
+        console.print(f"[bold red]{config.stamp}[/]")
+    with ProgressDisplay(console, rounds=config.federation.num_server_rounds, stamp=config.stamp) as display:
+
+        def interrupt(_signal: int, _frame: FrameType | None) -> None:
+            if display.stop_requested:
+                raise KeyboardInterrupt
+            display.request_stop()
+
+        before = signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield display
+        finally:
+            signal.signal(signal.SIGINT, before)

@@ -1,0 +1,160 @@
+"""A whole federation in one process: the ServerApp and the ClientApp as they are, on an in-process Grid."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from flwr.app import Context, RecordDict, UserConfig
+
+from client.app import app as client_app
+from client.site import close_sites
+from common.audit import AuditReport, audit
+from common.config import RunConfig, Settings, read_toml, resolve, to_toml
+from common.data import label_counts
+from common.data.shares import shares_of, split_of
+from common.device import resolve_device
+from common.errors import CheckpointError, ConfigError
+from common.models import build_model
+from common.privacy.budget import check_delta
+from common.run_folder import RunFolder, write_atomically
+from server.app import app as server_app
+from server.checkpoint import load_state
+from server.observer import OBSERVER, RunObserver
+from server.state import RunState
+from simulations.grid import SERVER_NODE_ID, InProcessGrid
+
+_FIRST_CLIENT_NODE_ID = SERVER_NODE_ID + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """A simulation that is over: its files, its last state (and why it ended), its audit."""
+
+    folder: RunFolder
+    state: RunState
+    report: AuditReport
+
+
+def simulate(config: RunConfig, *, observer: RunObserver | None = None) -> Simulation:
+    """Train a shared model over simulated clients, then audit what was spent.
+
+    Args:
+        config: the run's settings; `runtime.out` must not hold another run.
+        observer: told what happens, may ask the run to stop; by default each round is logged.
+
+    Returns:
+        The run, with the report that was written into its folder.
+
+    Raises:
+        ConfigError: when settings contradict each other, the images or the machine.
+        DataError: when images cannot be read, or a client would hold too few.
+        RoundFailed: when no client could join.
+
+    Privacy: every client charges its own ledger in the folder. The audit's epsilon composes all of it.
+    """
+    root = _new_root(config)
+    config = config.model_copy(update={"runtime": config.runtime.model_copy(update={"out": str(root)})})
+    _check(config)
+    folder = RunFolder(root)
+    write_atomically(folder.config, to_toml(config).encode())
+    _write_partitions(config, folder)
+    return _run(config, folder, observer or RunObserver())
+
+
+def resume(
+    root: Path, *, observer: RunObserver | None = None, settings: Settings | None = None
+) -> Simulation:
+    """Continue a stopped simulation from its last checkpoint.
+
+    Args:
+        root: the run's folder.
+        observer: as for `simulate`.
+        settings: `runtime.` settings to change, such as `runtime.workers`; they change no result.
+
+    Raises:
+        CheckpointError: when the folder holds no run.
+        ConfigError: when a changed setting is out of range.
+    """
+    config = settings_of(root, settings)
+    _check(config)
+    return _run(config, RunFolder(Path(config.runtime.out)), observer or RunObserver())
+
+
+def settings_of(root: Path, changes: Settings | None = None) -> RunConfig:
+    """Read the settings of a run folder, wherever it has been moved to.
+
+    Raises:
+        CheckpointError: when it is not a run folder.
+    """
+    folder = RunFolder(root.expanduser().absolute())
+    if not folder.config.exists():
+        raise CheckpointError(f"{root} is not a run folder (no config.toml in it): name the folder of a run")
+    return resolve(read_toml(folder.config), changes or {}, {"runtime.out": str(folder.root)})
+
+
+def _run(config: RunConfig, folder: RunFolder, observer: RunObserver) -> Simulation:
+    torch.set_num_threads(1)  # parallel over clients; and the same sums whatever the number of workers
+    token = OBSERVER.set(observer)
+    try:
+        with _grid(config) as grid:
+            server_app(grid, _context(config, SERVER_NODE_ID, {}))
+    finally:
+        OBSERVER.reset(token)
+        close_sites(folder.root)
+    return Simulation(folder=folder, state=load_state(folder), report=audit(folder.root))
+
+
+def _grid(config: RunConfig) -> InProcessGrid:
+    clients = config.federation.num_clients
+
+    def context(node_id: int) -> Context:
+        partition_id = node_id - _FIRST_CLIENT_NODE_ID
+        return _context(config, node_id, {"partition-id": partition_id, "num-partitions": clients})
+
+    node_ids = range(_FIRST_CLIENT_NODE_ID, _FIRST_CLIENT_NODE_ID + clients)
+    workers = os.cpu_count() or 1 if config.runtime.workers == "auto" else config.runtime.workers
+    return InProcessGrid(client_app, node_ids=node_ids, make_context=context, workers=workers)
+
+
+def _context(config: RunConfig, node_id: int, node_config: UserConfig) -> Context:
+    return Context(
+        run_id=1, node_id=node_id, node_config=node_config, state=RecordDict(), run_config=config.flat()
+    )
+
+
+def _new_root(config: RunConfig) -> Path:
+    out = config.runtime.out
+    if out == "auto":
+        out = f"runs/{time.strftime('%Y%m%d-%H%M%S')}-{config.data.dataset}"
+    root = Path(out).expanduser().absolute()
+    if root.is_file() or (root.is_dir() and any(root.iterdir())):
+        raise ConfigError(
+            f"{out} is not empty: continue that run with --resume {out}, or choose another --out"
+        )
+    return root
+
+
+def _check(config: RunConfig) -> None:
+    """Find what every client would refuse before anything is written or started."""
+    resolve_device(config.runtime.device)
+    split = split_of(config)
+    build_model(config.model.name, num_classes=len(split.train.classes))
+    largest = max(len(share) for share in shares_of(config))
+    if config.privacy.delta != "auto":
+        check_delta(config.privacy.delta, largest)
+
+
+def _write_partitions(config: RunConfig, folder: RunFolder) -> None:
+    split = split_of(config)
+    counts = label_counts(split.train.labels.numpy(), shares_of(config), len(split.train.classes))
+    record = {
+        "dataset": split.description,
+        "classes": list(split.train.classes),
+        "counts": counts.tolist(),
+    }
+    write_atomically(folder.partitions, json.dumps(record).encode())

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from common.arrays import digest, from_bytes, to_bytes
+
+ARRAYS = {"b": np.float32([[1, 2], [3, 4]]), "a": np.float32([0.5])}
+
+
+def test_bytes_round_trip():
+    read = from_bytes(to_bytes(ARRAYS))
+    assert set(read) == {"a", "b"}
+    for name, value in ARRAYS.items():
+        np.testing.assert_array_equal(read[name], value)
+
+
+def test_the_digest_is_that_of_the_file_and_ignores_order():
+    assert digest(ARRAYS) == hashlib.sha256(to_bytes(ARRAYS)).hexdigest()
+    assert digest(dict(reversed(ARRAYS.items()))) == digest(ARRAYS)
+
+
+def test_a_transposed_view_is_serialised_as_it_reads():
+    view = {"a": np.float32([[1, 2], [3, 4]]).T}
+    np.testing.assert_array_equal(from_bytes(to_bytes(view))["a"], [[1, 3], [2, 4]])
+
+
+def test_one_bit_changes_the_digest():
+    changed = {**ARRAYS, "a": np.nextafter(ARRAYS["a"], np.float32(1))}
+    assert digest(changed) != digest(ARRAYS)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+
+from common.config import TrainingSettings
+from common.errors import MessageError
+from common.messages import (
+    Description,
+    Proposal,
+    Refusal,
+    TrainRequest,
+    Update,
+    parse_reply,
+    parse_train_request,
+    reply_record,
+    train_request_record,
+)
+
+
+@pytest.fixture(autouse=True)
+def identity():
+    TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
+
+
+def message(content: RecordDict) -> Message:
+    return Message(content, dst_node_id=2, message_type="train")
+
+
+def request(noise_multiplier: float | None) -> TrainRequest:
+    proposal = Proposal(
+        training=TrainingSettings(batch_size=32, sample_rate="off", learning_rate=0.5),
+        private=True,
+        max_grad_norm=0.1,
+        noise_multiplier=noise_multiplier,
+        planned_rounds=7,
+    )
+    arrays = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.float32([1.5])}
+    return TrainRequest(run="r", round=3, arrays=arrays, proposal=proposal, known_entries=5)
+
+
+@pytest.mark.parametrize("noise_multiplier", [None, 1.25])
+def test_a_training_request_survives_the_wire(noise_multiplier):
+    sent = request(noise_multiplier)
+    received = parse_train_request(message(train_request_record(sent)))
+    assert received.proposal == sent.proposal
+    assert (received.run, received.round, received.known_entries) == ("r", 3, 5)
+    for name, value in sent.arrays.items():
+        np.testing.assert_array_equal(received.arrays[name], value)
+        assert received.arrays[name].dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Description(partition_id=4, num_examples=10, ledger_lines=("a", "b")),
+        Refusal(partition_id=4, code="budget-exhausted", reason="spent"),
+        Description(partition_id=0, num_examples=1, ledger_lines=()),
+    ],
+)
+def test_replies_survive_the_wire(reply):
+    assert parse_reply(message(reply_record(reply))) == reply
+
+
+def test_an_update_survives_the_wire():
+    update = Update(partition_id=1, num_examples=2, arrays={"w": np.float32([1, 2])}, ledger_lines=("x",))
+    received = parse_reply(message(reply_record(update)))
+    assert isinstance(received, Update)
+    np.testing.assert_array_equal(received.arrays["w"], update.arrays["w"])
+    assert received.ledger_lines == ("x",)
+
+
+def test_no_reply_carries_an_epsilon():
+    update = Update(partition_id=1, num_examples=2, arrays={"w": np.float32([1])}, ledger_lines=("x",))
+    record = reply_record(update)["fields"]
+    assert set(record) == {"partition-id", "kind", "num-examples", "ledger-lines"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({}, "partition-id|kind"),
+        ({"kind": "gossip"}, "unknown kind"),
+        ({"kind": "refusal", "partition-id": "four", "code": "a", "reason": "b"}, "partition-id"),
+        (
+            {"kind": "description", "partition-id": 1, "num-examples": 2.0, "ledger-lines": ["a"]},
+            "num-examples",
+        ),
+        ({"kind": "update", "partition-id": 1, "num-examples": 2, "ledger-lines": ["a"]}, "no arrays"),
+        ({"kind": "description", "partition-id": 1, "num-examples": 2, "ledger-lines": [1]}, "ledger-lines"),
+    ],
+)
+def test_a_malformed_reply_is_a_message_error(fields, reason):
+    with pytest.raises(MessageError, match=reason):
+        parse_reply(message(RecordDict({"fields": ConfigRecord(fields)})))
+
+
+def test_a_reply_without_fields_or_with_flowers_error_is_a_message_error():
+    with pytest.raises(MessageError, match="no fields"):
+        parse_reply(message(RecordDict()))
+    failed = Message(Error(code=2, reason="secret value 42"), reply_to=message(RecordDict()))
+    with pytest.raises(MessageError) as caught:
+        parse_reply(failed)
+    assert "42" not in str(caught.value)
+
+
+def test_a_proposal_out_of_range_is_refused_by_name():
+    record = train_request_record(request(1.0))
+    record["fields"]["training.learning-rate"] = -1.0
+    with pytest.raises(MessageError, match="learning-rate"):
+        parse_train_request(message(record))
