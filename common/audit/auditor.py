@@ -1,0 +1,249 @@
+"""Audit a run folder: read, check, recompute, report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TypeVar
+
+import common
+from common.audit.claim import assumptions
+from common.audit.findings import Finding, count, most_severe_first
+from common.audit.history import ClientLedger, client_ledgers, run_of
+from common.audit.html import render
+from common.audit.meaning import Meaning, explain, nothing_to_explain
+from common.audit.records import RunRecords, read_run
+from common.audit.report import AuditReport, ClientReport, MechanismReport, RoundReport
+from common.audit.spending import (
+    MOST_EXACT_ROUNDS,
+    History,
+    Spent,
+    largest_by_round,
+    spend,
+)
+from common.audit.verify import check
+from common.audit.verify_ledger import UNPREDICTABLE_NOISE, check_spending
+from common.privacy.accounting import epsilon_upper_bound
+from common.privacy.decimals import decimal_text
+from common.privacy.mechanisms import PoissonGaussian
+from common.run_folder import write_atomically
+
+_CODE = ("client", "common", "server", "simulations")
+_T = TypeVar("_T", int, float, Fraction)
+
+
+def audit(run_dir: Path, *, out: Path | None = None) -> AuditReport:
+    """Audit a run folder and write report.json and report.html.
+
+    Args:
+        run_dir: the folder of a run.
+        out: where the two files go; by default into the run folder.
+
+    Raises:
+        CheckpointError: when the folder is no run, or the files cannot be written.
+
+    Privacy: reads public files only; keys and images are not opened.
+    """
+    report = inspect_run(run_dir)
+    folder = run_dir if out is None else out
+    text = json.dumps(report.to_json(), indent=2, allow_nan=False, ensure_ascii=False)
+    write_atomically(folder / "report.json", text.encode() + b"\n")
+    write_atomically(folder / "report.html", render(report).encode())
+    return report
+
+
+def inspect_run(run_dir: Path) -> AuditReport:
+    """Audit a run folder without writing anything.
+
+    Raises:
+        CheckpointError: when the folder is no run.
+    """
+    records = read_run(run_dir)
+    ledgers = client_ledgers(records)
+    run = run_of(records.rounds, ledgers)
+    histories = [_history(ledger) for ledger in ledgers]
+    costs = spend(histories)
+    spent = [costs[history] for history in histories]
+    findings = [*check(records, ledgers, run)]
+    for ledger, cost in zip(ledgers, spent, strict=True):
+        findings += check_spending(ledger, cost)
+    return _report(records, ledgers, run, spent, most_severe_first(findings))
+
+
+def _history(ledger: ClientLedger) -> History:
+    genesis = ledger.view.genesis
+    return History(mechanisms=ledger.mechanisms(), delta=genesis.delta, budget=genesis.budget_epsilon)
+
+
+def _report(
+    records: RunRecords,
+    ledgers: Sequence[ClientLedger],
+    run: str,
+    spent: Sequence[Spent],
+    findings: tuple[Finding, ...],
+) -> AuditReport:
+    clients = tuple(_client(ledger, cost, records, run) for ledger, cost in zip(ledgers, spent, strict=True))
+    epsilon = max((cost.epsilon for cost in spent), default=math.inf)
+    mechanism = _mechanism(ledgers)
+    stamp = _stamp(records, ledgers, mechanism)
+    return AuditReport(
+        verified=count(findings, "error") == 0,
+        private=not stamp,
+        stamp=stamp,
+        run=run,
+        data=records.partitions.dataset if records.partitions else "",
+        findings=findings,
+        epsilon=epsilon,
+        epsilon_rdp=max(
+            (cost.epsilon_rdp for cost in spent if cost.epsilon_rdp is not None), default=math.inf
+        ),
+        epsilon_unamplified=max((cost.epsilon_unamplified for cost in spent), default=math.inf),
+        delta=max((client.delta for client in clients), default=0.0),
+        clients=clients,
+        unreadable=tuple(ledger.partition_id for ledger in records.damaged),
+        rounds=_rounds(records, ledgers, run, epsilon),
+        epsilon_by_round_exact=len(records.rounds) <= MOST_EXACT_ROUNDS,
+        mechanism=mechanism,
+        meaning=_meaning(ledgers, spent),
+        assumptions=assumptions(
+            samplers=mechanism.samplers,
+            noise_sources=mechanism.noise_sources,
+            protected=stamp != "NOT PRIVATE",
+            broken={finding.code for finding in findings if finding.severity == "error"},
+        ),
+        evaluation=records.evaluation,
+        partitions=records.partitions,
+        settings=records.config.flat(),
+        versions=_versions(ledgers),
+        model_hash=records.model_hash,
+        code_digest=_code_digest(),
+    )
+
+
+def _client(ledger: ClientLedger, spent: Spent, records: RunRecords, run: str) -> ClientReport:
+    genesis = ledger.view.genesis
+    return ClientReport(
+        partition_id=ledger.partition_id,
+        num_examples=genesis.num_examples,
+        epsilon=spent.epsilon,
+        epsilon_exact=spent.exact,
+        epsilon_rdp=spent.epsilon_rdp,
+        epsilon_unamplified=spent.epsilon_unamplified,
+        delta=genesis.delta,
+        steps=sum(mechanism.num_steps for mechanism in ledger.mechanisms()),
+        rounds=len(ledger.by_round(run).keys() & _rounds_of(records, ledger.partition_id)),
+        charges=len(ledger.charges),
+        budget=genesis.budget_epsilon,
+        ledger_id=genesis.ledger_id,
+        entries=len(ledger.view.entries),
+        head=ledger.view.head,
+    )
+
+
+def _rounds_of(records: RunRecords, partition_id: int) -> set[int]:
+    return {entry.round for entry in records.rounds if partition_id in entry.updates}
+
+
+def _stamp(records: RunRecords, ledgers: Iterable[ClientLedger], mechanism: MechanismReport) -> str:
+    """Return the strongest of the stamps that settings and ledgers ask for."""
+    charges = [charge for ledger in ledgers for charge in ledger.charges]
+    if any(not charge.protected or charge.body.noise_source == "none" for charge in charges):
+        return "NOT PRIVATE"
+    if records.config.stamp:
+        return records.config.stamp
+    predictable = set(mechanism.noise_sources) - {UNPREDICTABLE_NOISE}
+    return "NOT PRIVATE: REPRODUCIBLE NOISE" if predictable else ""
+
+
+def _rounds(
+    records: RunRecords, ledgers: Sequence[ClientLedger], run: str, epsilon: float
+) -> tuple[RoundReport, ...]:
+    by_client = [_histories_by_round(ledger, run, len(records.rounds)) for ledger in ledgers]
+    largest = largest_by_round([set(column) for column in zip(*by_client, strict=True)], epsilon)
+    return tuple(
+        RoundReport(
+            round=entry.round,
+            participants=len(entry.participants),
+            refused=len(entry.refused),
+            accuracy=entry.accuracy,
+            epsilon=value,
+        )
+        for entry, value in zip(records.rounds, largest or [math.inf] * len(records.rounds), strict=True)
+    )
+
+
+def _histories_by_round(ledger: ClientLedger, run: str, rounds: int) -> list[History]:
+    genesis = ledger.view.genesis
+    return [
+        History(mechanisms=mechanisms, delta=genesis.delta, budget=genesis.budget_epsilon)
+        for mechanisms in ledger.mechanisms_by_round(run, rounds)
+    ]
+
+
+def _meaning(ledgers: Sequence[ClientLedger], spent: Sequence[Spent]) -> Meaning:
+    if not ledgers:
+        return nothing_to_explain()
+    most = max(range(len(ledgers)), key=lambda index: spent[index].epsilon)
+    mechanisms, delta = ledgers[most].mechanisms(), ledgers[most].view.genesis.delta
+    known = {delta: spent[most].epsilon}
+    return explain(
+        ledgers[most].partition_id,
+        delta,
+        lambda value: known[value] if value in known else epsilon_upper_bound(mechanisms, value),
+    )
+
+
+def _mechanism(ledgers: Iterable[ClientLedger]) -> MechanismReport:
+    bodies = [charge.body for ledger in ledgers for charge in ledger.charges]
+    mechanisms = {mechanism for body in bodies for mechanism in body.mechanisms}
+    noisy = [mechanism for mechanism in mechanisms if isinstance(mechanism, PoissonGaussian)]
+    clips = {body.max_grad_norm for body in bodies if body.max_grad_norm is not None}
+    return MechanismReport(
+        noise_multipliers=_distinct(mechanism.noise_multiplier for mechanism in noisy),
+        sample_rates=tuple(str(rate) for rate in _distinct(mechanism.sample_rate for mechanism in noisy)),
+        steps_per_round=_distinct(
+            sum(m.num_steps for m in steps) for steps in {b.mechanisms for b in bodies}
+        ),
+        max_grad_norms=tuple(decimal_text(clip) for clip in _distinct(clips)),
+        normalisers=tuple(str(normaliser) for normaliser in _distinct(body.normaliser for body in bodies)),
+        samplers=tuple(sorted({body.sampler for body in bodies})),
+        noise_sources=tuple(sorted({body.noise_source for body in bodies})),
+    )
+
+
+def _distinct(values: Iterable[_T]) -> tuple[_T, ...]:
+    return tuple(sorted(set(values)))
+
+
+def _versions(ledgers: Iterable[ClientLedger]) -> dict[str, str]:
+    recorded: dict[str, set[str]] = {}
+    for library, number in {
+        item for ledger in ledgers for charge in ledger.charges for item in charge.body.libraries.items()
+    }:
+        recorded.setdefault(library, set()).add(number)
+    training = {library: ", ".join(sorted(numbers)) for library, numbers in sorted(recorded.items())}
+    auditing = {name: _installed(name) for name in ("fedledger", "dp-accounting")}
+    return {"python": platform.python_version()} | training | auditing
+
+
+def _installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed as a package"
+
+
+def _code_digest() -> str:
+    """Hash the sources beside this one, so that two reports show whether the same code made them."""
+    root = Path(next(iter(common.__path__))).parent
+    digest = hashlib.sha256()
+    for folder in _CODE:
+        for file in sorted((root / folder).rglob("*.py")):
+            digest.update(f"{file.relative_to(root).as_posix()}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()

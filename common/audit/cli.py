@@ -1,0 +1,89 @@
+"""The command `fedledger audit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from common.audit.auditor import audit
+from common.audit.findings import grouped
+from common.audit.report import AuditReport, verdict
+from common.audit.wording import budget_text, counted, delta_text, epsilon_text, percent_text
+from common.errors import CheckpointError
+
+MOST_CLIENTS = 20
+MOST_FINDINGS = 5
+
+VERIFIED, REFUTED, UNREADABLE = 0, 1, 2
+
+
+def run(
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `fedledger simulate` wrote.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where report.json and report.html go; by default the run folder.")
+    ] = None,
+) -> None:
+    """Recompute what every client of a run has spent, and write report.json and report.html.
+
+    Exit status: 0 verified, 1 something in the records is wrong, 2 the records could not be read.
+    """
+    try:
+        report = audit(path, out=out)
+    except CheckpointError as error:
+        typer.echo(f"Error: {_printable(str(error))}", err=True)
+        raise typer.Exit(UNREADABLE) from None
+    typer.echo(summary(report, (out or path) / "report.html"))
+    raise typer.Exit(VERIFIED if report.verified else REFUTED)
+
+
+def summary(report: AuditReport, page: Path) -> str:
+    """Return the report as a screen of plain text."""
+    lines = [f"{verdict(report)}.", ""]
+    lines += [f"{label:<14} {value}" for label, value in _figures(report)]
+    lines += ["", *_clients(report), *_findings(report), "", f"Report: {page}"]
+    return "\n".join(_printable(line) for line in lines)
+
+
+def _figures(report: AuditReport) -> list[tuple[str, str]]:
+    return [
+        (
+            "epsilon",
+            f"{epsilon_text(report.epsilon, 4)} at delta {delta_text(report.delta)}, largest of all clients",
+        ),
+        ("accuracy", f"{percent_text(report.accuracy)} after {counted(len(report.rounds), 'round')}"),
+        ("clients", f"{len(report.clients):,} ledgers verified, {len(report.unreadable):,} not readable"),
+    ]
+
+
+def _clients(report: AuditReport) -> list[str]:
+    if not report.clients:
+        return []
+    if len(report.clients) > MOST_CLIENTS:
+        spent = [client.epsilon for client in report.clients]
+        return [f"The clients spent from {epsilon_text(min(spent), 4)} to {epsilon_text(max(spent), 4)}."]
+    head = f"{'client':>6} {'images':>9} {'epsilon':>10} {'budget':>10} {'cross-check':>12} {'steps':>9}"
+    return [head] + [
+        f"{client.partition_id:>6} {client.num_examples:>9,} {epsilon_text(client.epsilon, 4):>10} "
+        f"{'none' if client.budget is None else budget_text(client.budget):>10} "
+        f"{'-' if client.epsilon_rdp is None else epsilon_text(client.epsilon_rdp, 4):>12} {client.steps:>9,}"
+        for client in report.clients
+    ]
+
+
+def _findings(report: AuditReport) -> list[str]:
+    lines = ["", "Findings:"] if report.findings else ["", "Findings: none."]
+    for group in grouped(report.findings):
+        shown = group.findings[:MOST_FINDINGS]
+        lines += [f"  {finding.severity}: {finding.message} [{finding.where}]" for finding in shown]
+        if len(group.findings) > MOST_FINDINGS:
+            lines.append(
+                f"  {group.severity}: and {len(group.findings) - MOST_FINDINGS:,} more of {group.code}"
+            )
+    return lines
+
+
+def _printable(text: str) -> str:
+    """Replace control characters, with which a file name could rewrite the terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -1,0 +1,174 @@
+"""The report as data: what an audit recomputed, and its form in report.json."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from common.audit.claim import CLAIM, Assumption
+from common.audit.findings import Finding, count
+from common.audit.meaning import Meaning
+from common.audit.records import Evaluation, Partitions
+from common.audit.wording import budget_text, counted, epsilon_text
+
+SCHEMA = "fedledger-report/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientReport:
+    """What one client's ledger says, recomputed.
+
+    Args:
+        num_examples: n, public size of the client's data set.
+        epsilon: PLD epsilon of every charge in the ledger at `delta`; infinite without protection.
+        epsilon_exact: False where `epsilon` is a bound, at most 0.05 % above the PLD epsilon.
+        epsilon_rdp: the same by RDP, an independent calculation; None where `epsilon` is a bound.
+        epsilon_unamplified: the same if random batches did not help, so with sample rate 1.
+        steps: charged steps, over all runs.
+        rounds: rounds of this run to which the client contributed.
+        charges: RESERVE entries, over all runs.
+        budget: lifetime epsilon, or None where the ledger sets none.
+        head: SHA-256 of the ledger's last line.
+    """
+
+    partition_id: int
+    num_examples: int
+    epsilon: float
+    epsilon_exact: bool
+    epsilon_rdp: float | None
+    epsilon_unamplified: float
+    delta: float
+    steps: int
+    rounds: int
+    charges: int
+    budget: float | None
+    ledger_id: str
+    entries: int
+    head: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundReport:
+    """One completed round; `epsilon` is the largest over clients up to it."""
+
+    round: int
+    participants: int
+    refused: int
+    accuracy: float
+    epsilon: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MechanismReport:
+    """What clients computed under protection, as recorded in their ledgers, distinct values only."""
+
+    noise_multipliers: tuple[float, ...]
+    sample_rates: tuple[str, ...]
+    steps_per_round: tuple[int, ...]
+    max_grad_norms: tuple[str, ...]
+    normalisers: tuple[str, ...]
+    samplers: tuple[str, ...]
+    noise_sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditReport:
+    """Everything that `report.json` and `report.html` show.
+
+    Args:
+        verified: no finding of severity error, and every ledger could be read.
+        private: every charged computation was protected by noise that nobody can predict.
+        stamp: the words that a run without a guarantee carries everywhere; empty for a private run.
+        epsilon: largest over the readable clients; infinite without protection.
+        epsilon_by_round_exact: False where the epsilons of `rounds` are bounds, at most 0.05 % too high.
+        delta: largest over the readable clients; 0.0 when none is readable.
+        unreadable: partitions whose ledger is damaged.
+        settings: `section.key` to value, as in config.toml.
+        code_digest: SHA-256 over the source of the installation that made this report.
+    """
+
+    verified: bool
+    private: bool
+    stamp: str
+    run: str
+    data: str
+    findings: tuple[Finding, ...]
+    epsilon: float
+    epsilon_rdp: float
+    epsilon_unamplified: float
+    delta: float
+    clients: tuple[ClientReport, ...]
+    unreadable: tuple[int, ...]
+    rounds: tuple[RoundReport, ...]
+    epsilon_by_round_exact: bool
+    mechanism: MechanismReport
+    meaning: Meaning
+    assumptions: tuple[Assumption, ...]
+    evaluation: Evaluation | None
+    partitions: Partitions | None
+    settings: dict[str, bool | int | float | str]
+    versions: dict[str, str]
+    model_hash: str | None
+    code_digest: str
+
+    @property
+    def accuracy(self) -> float | None:
+        """Accuracy of the final model on the public test images, None before the first round."""
+        return self.rounds[-1].accuracy if self.rounds else None
+
+    @property
+    def budgets(self) -> tuple[float, ...]:
+        """Distinct budgets of the clients, smallest first."""
+        return tuple(sorted({client.budget for client in self.clients if client.budget is not None}))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of report.json; an infinite or undefined number becomes null."""
+        fields: dict[str, Any] = asdict(self) | {
+            "schema": SCHEMA,
+            "stamp": self.stamp or None,
+            "verdict": verdict(self),
+            "rounds": len(self.rounds),
+            "by_round": [asdict(entry) for entry in self.rounds],
+            "epsilon_by_round": [entry.epsilon for entry in self.rounds],
+            "accuracy": self.accuracy,
+            "claim": asdict(CLAIM),
+            "evaluation": self.evaluation.model_dump(by_alias=True) if self.evaluation else None,
+            "partitions": self.partitions.model_dump() if self.partitions else None,
+        }
+        plain: dict[str, Any] = _finite({"schema": SCHEMA} | fields)
+        return plain
+
+
+def verdict(report: AuditReport) -> str:
+    """Return what a reader must not miss: the stamp of a run without a guarantee, then the headline."""
+    return f"{report.stamp}. {headline(report)}" if report.stamp else headline(report)
+
+
+def headline(report: AuditReport) -> str:
+    """Return the outcome in one sentence."""
+    if not report.verified:
+        errors = counted(count(report.findings, "error"), "error")
+        return f"NOT verified: {errors} in the records of this run"
+    if not report.private:
+        return "The records of this run agree with each other, but they promise no protection"
+    shown = epsilon_text(report.epsilon)
+    match report.budgets:
+        case ():
+            return f"Verified: no client spent more than epsilon {shown}"
+        case (budget,):
+            return f"Verified: no client spent more than epsilon {shown} of its {budget_text(budget)} budget"
+        case _:
+            return f"Verified: every client kept to its own budget, and none spent more than epsilon {shown}"
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {key: _finite(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_finite(inner) for inner in value]
+        case _:
+            return value
