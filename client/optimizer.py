@@ -10,6 +10,7 @@ from opacus.optimizers import DPOptimizer
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer, RMSprop
 
+from client.gradients import RecordGradients
 from client.noise import ChaChaStream
 from client.per_example import PerExampleModule
 from common.errors import ConfigError
@@ -141,19 +142,17 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
 
     def clip_and_accumulate(self) -> None:
         """Add the clipped per-record gradients to `summed_grad`; a non-finite record adds nothing."""
-        samples = [parameter.grad_sample.flatten(start_dim=1) for parameter in self.params]
-        norms = torch.stack([torch.linalg.vector_norm(rows, dim=1) for rows in samples]).norm(dim=0)
+        gradients: list[RecordGradients] = [parameter.grad_sample for parameter in self.params]
+        norms = torch.stack([each.norms() for each in gradients]).norm(dim=0)
         unusable = ~norms.isfinite()
         if unusable.any():
-            for rows in samples:
-                rows[unusable] = 0.0
+            gradients = [each.without(unusable) for each in gradients]
             norms = norms.masked_fill(unusable, 0.0)
         factors = (self.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
-        for parameter, rows in zip(self.params, samples, strict=True):
-            clipped = (factors @ rows).view_as(parameter)
-            parameter.summed_grad = (
-                clipped if parameter.summed_grad is None else parameter.summed_grad.add_(clipped)
-            )
+        for parameter, each in zip(self.params, gradients, strict=True):
+            clipped = each.weighted_sum(factors)
+            earlier = parameter.summed_grad
+            parameter.summed_grad = clipped if earlier is None else earlier.add_(clipped)
 
     def add_noise(self) -> None:
         """Set `grad` to the clipped sum plus noise of deviation noise_multiplier * max_grad_norm."""
