@@ -1,0 +1,181 @@
+"""Write small but complete run folders, as a simulation would, for tests that audit them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from common.config import RunConfig, resolve, to_toml
+from common.ledger import Genesis, Ledger, Release, Reserve, SigningKey
+from common.privacy.budget import default_delta
+from common.privacy.mechanisms import Mechanism, PoissonGaussian, Unprotected
+from common.run_folder import RunFolder
+
+CLASSES = ("circle", "square")
+LIBRARIES = {"torch": "2.14.1", "opacus": "1.6.0", "flwr": "1.41.0", "dp-accounting": "0.6.0"}
+
+ChangeReserve = Callable[[Reserve, int], Reserve]
+
+
+def sha256(text: str) -> str:
+    """Return the digest that stands for a model or an update of this name."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def keep(body: Reserve, _: int) -> Reserve:
+    """Leave a client's charge as it is."""
+    return body
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """What to write; every default makes a run that the audit verifies.
+
+    Sigma 2, q 1/5, 2 steps a round at n = 50 (10 images of 'circle' and 40 of 'square').
+    """
+
+    clients: int = 2
+    rounds: int = 3
+    num_examples: int = 50
+    noise_multiplier: float = 2.0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    genesis: Mapping[str, Any] = field(default_factory=dict)
+    change: ChangeReserve = keep
+    classes: tuple[str, ...] = CLASSES
+    dataset: str = "Made-up shapes."
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's settings."""
+        defaults: dict[str, Any] = {
+            "federation.num-clients": self.clients,
+            "federation.num-server-rounds": max(self.rounds, 1),
+            "training.sample-rate": 0.2,
+            "training.local-steps": 2,
+            "privacy.epsilon": 8.0,
+        }
+        return resolve(defaults, self.settings)
+
+
+def write_run(root: Path, plan: RunPlan) -> RunFolder:
+    """Write the folder of a finished run."""
+    folder = RunFolder(root)
+    root.mkdir(parents=True, exist_ok=True)
+    folder.config.write_text(to_toml(plan.config), encoding="utf-8")
+    for client in range(plan.clients):
+        open_ledger(folder, client, plan)
+        for number in range(1, plan.rounds + 1):
+            charge_and_release(folder, client, number, plan)
+    lines = [json.dumps(round_record(number, plan)) for number in range(1, plan.rounds + 1)]
+    folder.rounds.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    folder.model.write_text(model_text(plan.rounds), encoding="utf-8")
+    folder.evaluation.write_text(json.dumps(evaluation_record(plan)), encoding="utf-8")
+    folder.partitions.write_text(json.dumps(partitions_record(plan)), encoding="utf-8")
+    return folder
+
+
+def model_text(number: int) -> str:
+    """Return the 'weights' after a round; their hash is that of model.safetensors."""
+    return f"model {number}"
+
+
+def open_ledger(folder: RunFolder, client: int, plan: RunPlan) -> Ledger:
+    """Open a client's ledger, or begin it."""
+    path, key_path = folder.ledger(client), folder.key(client)
+    if path.exists():
+        return Ledger.open(path, SigningKey.load(key_path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    key_path.parent.mkdir(parents=True, exist_ok=True)
+    key = SigningKey.generate()
+    key.save(key_path)
+    terms: dict[str, Any] = {
+        "delta": default_delta(plan.num_examples),
+        "budget_epsilon": plan.config.privacy.epsilon if plan.config.privacy.enabled else None,
+        "num_examples": plan.num_examples,
+    }
+    return Ledger.create(path, key, Genesis.new(key, **(terms | dict(plan.genesis))))
+
+
+def charge(folder: RunFolder, client: int, number: int, plan: RunPlan, run: str = "run-1") -> int:
+    """Append a RESERVE and return its sequence number."""
+    private = plan.config.privacy.enabled
+    noisy: Mechanism = PoissonGaussian(
+        noise_multiplier=plan.noise_multiplier, sample_rate=Fraction(1, 5), num_steps=2
+    )
+    body = Reserve(
+        run=run,
+        round=number,
+        purpose="train",
+        mechanisms=(noisy if private else Unprotected(num_steps=2),),
+        max_grad_norm=1.0 if private else None,
+        normaliser=Fraction(plan.num_examples, 5),
+        sampler="poisson",
+        noise_source="chacha20" if private else "none",
+        input_model=sha256(model_text(number - 1)),
+        libraries=LIBRARIES,
+    )
+    return open_ledger(folder, client, plan).append(plan.change(body, client)).sequence
+
+
+def charge_and_release(
+    folder: RunFolder, client: int, number: int, plan: RunPlan, run: str = "run-1"
+) -> None:
+    """Append a RESERVE and its RELEASE."""
+    reserve = charge(folder, client, number, plan, run)
+    update = sha256(f"update {client} {number}")
+    open_ledger(folder, client, plan).append(Release(run=run, round=number, reserve=reserve, update=update))
+
+
+def round_record(number: int, plan: RunPlan) -> dict[str, Any]:
+    """Return a line of rounds.jsonl; accuracy is 0.5 after round 1 and rises by 0.1 to 0.9."""
+    return {
+        "round": number,
+        "accuracy": min(0.4 + number / 10, 0.9),
+        "loss": 1.0 / number,
+        "participants": list(range(plan.clients)),
+        "refused": [],
+        "seconds": 0.1,
+        "input_model": sha256(model_text(number - 1)),
+        "model": sha256(model_text(number)),
+        "updates": {str(client): sha256(f"update {client} {number}") for client in range(plan.clients)},
+    }
+
+
+def evaluation_record(plan: RunPlan) -> dict[str, Any]:
+    """Return evaluation.json: each class is right 7 times in 10."""
+    size = len(plan.classes)
+    wrong = 3 // max(size - 1, 1)
+    return {
+        "round": max(plan.rounds, 1),
+        "num_examples": 10 * size,
+        "accuracy": min(0.4 + plan.rounds / 10, 0.9),
+        "loss": 0.3,
+        "balanced_accuracy": 0.7,
+        "precision": 0.7,
+        "recall": 0.7,
+        "f1": 0.7,
+        "classes": list(plan.classes),
+        "per_class": [
+            {"class": name, "precision": 0.7, "recall": 0.7, "f1": 0.7, "support": 10}
+            for name in plan.classes
+        ],
+        "confusion": [[7 if row == column else wrong for column in range(size)] for row in range(size)],
+    }
+
+
+def partitions_record(plan: RunPlan) -> dict[str, Any]:
+    """Return partitions.json: 10 images of the first class and the rest of the last."""
+    counts = [10, *[0] * (len(plan.classes) - 2), plan.num_examples - 10]
+    return {"dataset": plan.dataset, "classes": list(plan.classes), "counts": [counts] * plan.clients}
+
+
+def edit_round(folder: RunFolder, number: int, **changes: Any) -> None:
+    """Overwrite fields of one line of rounds.jsonl."""
+    lines = folder.rounds.read_text(encoding="utf-8").splitlines()
+    lines[number - 1] = json.dumps(json.loads(lines[number - 1]) | changes)
+    folder.rounds.write_text("".join(line + "\n" for line in lines), encoding="utf-8")

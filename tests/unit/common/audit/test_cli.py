@@ -1,0 +1,81 @@
+"""The command: its screen and its exit status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from common.audit.cli import run
+from tests.run_folders import RunPlan, write_run
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    app = typer.Typer()
+    app.command()(run)
+    return app
+
+
+def test_a_verified_run_exits_with_0(tmp_path: Path, app: typer.Typer) -> None:
+    folder = write_run(tmp_path, RunPlan())
+    result = CliRunner().invoke(app, [str(folder.root)])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Verified: no client spent more than epsilon")
+    assert "Findings: none." in result.stdout
+    assert f"Report: {folder.root / 'report.html'}" in result.stdout
+    assert [line.split()[0] for line in result.stdout.splitlines()[6:9]] == ["client", "0", "1"]
+
+
+def test_an_error_exits_with_1_and_is_named(tmp_path: Path, app: typer.Typer) -> None:
+    folder = write_run(tmp_path, RunPlan())
+    folder.model.unlink()
+    result = CliRunner().invoke(app, [str(folder.root)])
+    assert result.exit_code == 1
+    assert "NOT verified: 1 error" in result.stdout
+    assert "error: The trained model is not in the run folder. [model.safetensors]" in result.stdout
+
+
+def test_a_note_exits_with_0(tmp_path: Path, app: typer.Typer) -> None:
+    plan = RunPlan(settings={"federation.num-server-rounds": 9})
+    result = CliRunner().invoke(app, [str(write_run(tmp_path, plan).root)])
+    assert result.exit_code == 0
+    assert "note: The run ended after 3 of 9 planned rounds." in result.stdout
+
+
+def test_no_run_exits_with_2_and_one_line(tmp_path: Path, app: typer.Typer) -> None:
+    result = CliRunner().invoke(app, [str(tmp_path / "nowhere")])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert "is not a run folder" in result.stderr
+
+
+def test_no_privacy_exits_with_0_and_is_stamped(tmp_path: Path, app: typer.Typer) -> None:
+    plan = RunPlan(settings={"privacy.enabled": False})
+    result = CliRunner().invoke(app, [str(write_run(tmp_path, plan).root)])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("NOT PRIVATE. ")
+    assert "no limit" in result.stdout
+
+
+def test_many_clients_are_summed_up_and_findings_shortened(tmp_path: Path, app: typer.Typer) -> None:
+    folder = write_run(tmp_path, RunPlan(clients=25, rounds=1))
+    for client in range(10):
+        folder.ledger(client).unlink()
+    for client in range(10, 18):
+        folder.ledger(client).write_text("{}\n", encoding="utf-8")
+    result = CliRunner().invoke(app, [str(folder.root)])
+    assert "error: and 5 more of ledger-missing" in result.stdout
+    assert "error: and 3 more of ledger-damaged" in result.stdout
+    assert "7 ledgers verified, 8 not readable" in result.stdout
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path: Path, app: typer.Typer) -> None:
+    folder = write_run(tmp_path, RunPlan(clients=1))
+    (folder.root / "ledgers" / "a\x1b[2Jb.jsonl").write_text("", encoding="utf-8")
+    result = CliRunner().invoke(app, [str(folder.root)])
+    assert "\x1b" not in result.stdout
+    assert "a?[2Jb.jsonl" in result.stdout

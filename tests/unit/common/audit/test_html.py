@@ -1,0 +1,147 @@
+"""The page: says the right thing, escapes everything, loads nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.audit import AuditReport, inspect_run
+from common.audit.html import render
+from common.audit.wording import epsilon_text
+from tests.run_folders import RunPlan, write_run
+
+_HOSTILE = '<script>alert("1")</script>'
+
+
+class _Page(HTMLParser):
+    """Collects the text of elements with an id, every tag, and every attribute that could load something."""
+
+    VOID = frozenset({"meta", "link", "br", "img", "input", "hr"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.texts: dict[str, str] = {}
+        self.tags: list[str] = []
+        self.loads: list[str] = []
+        self._open: list[str | None] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        values = dict(attrs)
+        self.loads += [f"{tag} {name}" for name in values if name in {"src", "href", "srcset", "data"}]
+        self.loads += [f"{tag} {name}" for name in values if name.startswith("on")]
+        if tag not in self.VOID:
+            self._open.append(values.get("id"))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        for name in filter(None, self._open):
+            self.texts[name] = " ".join((self.texts.get(name, "") + " " + data).split())
+
+
+def _report(tmp_path: Path, **plan: Any) -> AuditReport:
+    return inspect_run(write_run(tmp_path, RunPlan(**plan)).root)
+
+
+def test_a_verified_run_says_so_first(tmp_path: Path) -> None:
+    report = _report(tmp_path)
+    page = _Page(render(report))
+    shown = epsilon_text(report.epsilon)
+    assert page.texts["verdict"] == f"Verified: no client spent more than epsilon {shown} of its 8.00 budget"
+    assert (page.texts["epsilon"], page.texts["delta"], page.texts["accuracy"]) == (shown, "1e-5", "70.0 %")
+    assert "stamp" not in page.texts
+
+
+def test_the_page_is_complete_and_loads_nothing(tmp_path: Path) -> None:
+    text = render(_report(tmp_path))
+    page = _Page(text)
+    assert page.loads == []
+    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
+    assert "default-src 'none'" in text
+    assert "url(" not in text
+    assert "@import" not in text
+    for heading in (
+        "meaning",
+        "clients",
+        "rounds",
+        "labels",
+        "utility",
+        "findings",
+        "claim",
+        "how",
+        "verify",
+    ):
+        assert heading in page.texts
+
+
+def test_every_chart_has_a_title(tmp_path: Path) -> None:
+    charts = re.findall(r'<svg class="(?:chart|bar)".*?</svg>', render(_report(tmp_path)), re.DOTALL)
+    assert len(charts) == 2 + 2 + 2  # two lines over rounds, a bar for each client, a bar for each class
+    assert all(re.search(r"<title>[^<]+</title>", chart) for chart in charts)
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    report = _report(tmp_path, classes=(_HOSTILE, "b"), dataset=_HOSTILE)
+    hostile = dataclasses.replace(
+        report,
+        run=_HOSTILE,
+        settings=report.settings | {"data.data-dir": _HOSTILE},
+        versions={**report.versions, "torch": _HOSTILE},
+    )
+    text = render(hostile)
+    assert "<script" not in text
+    assert text.count("&lt;script&gt;") >= 6
+
+
+def test_errors_are_named_beside_the_verdict(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, RunPlan())
+    folder.model.write_text("other", encoding="utf-8")
+    text = render(inspect_run(folder.root))
+    assert _Page(text).texts["verdict"] == "NOT verified: 1 error in the records of this run"
+    assert "The model in the run folder is not the one" in text.partition("</section>")[0]
+    assert "Do not rely on the figures" in text
+
+
+def test_a_run_without_a_guarantee_is_stamped(tmp_path: Path) -> None:
+    page = _Page(render(_report(tmp_path, settings={"privacy.enabled": False})))
+    assert page.texts["stamp"] == "NOT PRIVATE"
+    assert "promise no protection" in page.texts["verdict"]
+    assert page.texts["epsilon"] == "no limit"
+
+
+def test_of_many_clients_the_page_lists_those_that_spent_most(tmp_path: Path) -> None:
+    report = _report(tmp_path, clients=2)
+    first, second = report.clients
+    many = [dataclasses.replace(first, partition_id=i, epsilon=1 + i / 100) for i in range(98)]
+    crowd = dataclasses.replace(report, clients=(*many, second, dataclasses.replace(first, epsilon=3.0)))
+    text = render(crowd)
+    rows = text.partition('class="spent"')[2].partition("</table>")[0]
+    assert rows.count('<th scope="row">') == 20
+    assert "How much the clients spent" in text
+    assert '<th scope="row">97</th>' in rows
+    assert '<th scope="row">5</th>' not in rows
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_the_shortest_runs_have_a_page(tmp_path: Path, rounds: int) -> None:
+    report = _report(tmp_path, rounds=rounds)
+    assert "Verified" in _Page(render(report)).texts["verdict"]
+
+
+def test_a_page_without_any_readable_ledger(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, RunPlan(clients=1))
+    folder.ledger(0).write_text("{}\n", encoding="utf-8")
+    for optional in (folder.evaluation, folder.partitions):
+        optional.unlink()
+    page = _Page(render(inspect_run(folder.root)))
+    assert page.texts["verdict"].startswith("NOT verified")
+    assert "labels" not in page.texts
+    assert "utility" not in page.texts
