@@ -1,0 +1,98 @@
+"""Ed25519 keys that sign entries, and the bytes that are signed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from common.errors import LedgerError
+
+PAYLOAD_TYPE = b"application/vnd.fedledger.entry+json"
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """A client's private key. Keep it out of the ledger's folder: it must not travel with what it signs."""
+
+    _private: Ed25519PrivateKey
+
+    @classmethod
+    def generate(cls) -> Self:
+        """Make a new key."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a key that `save` wrote.
+
+        Raises:
+            LedgerError: when it is missing or not a key.
+        """
+        try:
+            private = load_pem_private_key(path.read_bytes(), password=None)
+        except FileNotFoundError:
+            raise LedgerError(f"{path} is missing: without its key a ledger cannot be continued") from None
+        except (OSError, ValueError, TypeError):
+            raise LedgerError(f"{path} is not a readable Ed25519 key: restore it from a backup") from None
+        if not isinstance(private, Ed25519PrivateKey):
+            raise LedgerError(f"{path} is not an Ed25519 key: restore it from a backup")
+        return cls(private)
+
+    def save(self, path: Path) -> None:
+        """Write the key durably, readable by its owner only.
+
+        Raises:
+            LedgerError: when the file exists; a key is never overwritten.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(
+                descriptor, self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            )
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise LedgerError(f"{path} exists already: a key is never overwritten") from None
+        finally:
+            temporary.unlink()
+
+    @property
+    def public(self) -> bytes:
+        """The public key, 32 bytes."""
+        return self._private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+    def sign(self, payload: bytes) -> bytes:
+        """Sign a payload; 64 bytes."""
+        return self._private.sign(pre_authentication_encoding(payload))
+
+
+def verify(public_key: bytes, payload: bytes, signature: bytes) -> bool:
+    """Say whether a signature over a payload is that of a key."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, pre_authentication_encoding(payload))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def pre_authentication_encoding(payload: bytes) -> bytes:
+    """Return the bytes that are signed. Source: DSSE protocol 1.0, "PAE"."""
+    return b"DSSEv1 %d %s %d %s" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE, len(payload), payload)

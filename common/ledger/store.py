@@ -1,0 +1,163 @@
+"""A ledger on disk that only grows: an entry is durable before `append` returns."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.errors import LedgerError, LedgerFork, LedgerTampered
+from common.ledger.chain import (
+    NO_PREVIOUS,
+    Entry,
+    LedgerView,
+    parse_lines,
+    read_bytes,
+    split_lines,
+    write_line,
+)
+from common.ledger.entries import Body, Genesis
+from common.ledger.keys import SigningKey
+
+
+class Ledger:
+    """One data set's ledger, open for appending; safe to share between threads.
+
+    No file stays open between appends, so a thousand ledgers cost no descriptors. Each append takes the
+    file's lock and first makes sure that nobody else has written since.
+
+    Args:
+        path: the file.
+        key: the client's key, that of the GENESIS.
+        view: the verified content of the file.
+    """
+
+    def __init__(self, path: Path, key: SigningKey, view: LedgerView) -> None:
+        self._path = path
+        self._key = key
+        self._view = view
+        self._size = sum(len(line) + 1 for line in view.lines)
+        self._appending = threading.Lock()
+
+    @classmethod
+    def create(cls, path: Path, key: SigningKey, genesis: Genesis) -> Ledger:
+        """Begin a ledger; the file appears whole or not at all.
+
+        Raises:
+            LedgerError: when the file exists, or cannot be written.
+        """
+        line = write_line(genesis, sequence=0, previous=NO_PREVIOUS, key=key)
+        view = parse_lines([line])
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.tmp")
+            _write_file(temporary, line.encode("ascii") + b"\n")
+            os.link(temporary, path)
+            temporary.unlink()
+            _sync_folder(path.parent)
+        except FileExistsError:
+            raise LedgerError(f"{path} exists already: open it instead, a ledger is for life") from None
+        except OSError as error:
+            raise LedgerError(f"{path} cannot be written ({error.strerror})") from None
+        return cls(path, key, view)
+
+    @classmethod
+    def open(cls, path: Path, key: SigningKey) -> Ledger:
+        """Verify a ledger and open it; cut off a last line that a crash left incomplete.
+
+        Only an entry that was never confirmed can be incomplete: `append` returns after the whole line,
+        newline included, is on disk.
+
+        Raises:
+            LedgerTampered: when its content does not verify, or the key is another client's.
+            LedgerError: when it cannot be read, or another process is writing to it.
+        """
+        data = read_bytes(path)
+        complete = data[: data.rfind(b"\n") + 1]
+        view = parse_lines(split_lines(complete, path))
+        if view.genesis.public_key != key.public:
+            raise LedgerTampered(f"{path} was signed by another key than this client's")
+        if len(complete) < len(data):
+            with _locked(path) as descriptor:
+                os.ftruncate(descriptor, len(complete))
+                os.fsync(descriptor)
+        return cls(path, key, view)
+
+    @property
+    def view(self) -> LedgerView:
+        """The entries so far; unchanging, a later append gives a new view."""
+        return self._view
+
+    def append(self, body: Body) -> Entry:
+        """Add an entry; when this returns it is on disk.
+
+        Raises:
+            LedgerFork: when the file is not as this process left it.
+            LedgerTampered: when the entry does not fit, such as a release without an open charge.
+            LedgerError: when another process holds the ledger, or the disk refuses; nothing is added then.
+        """
+        with self._appending:
+            sequence, previous = len(self._view.entries), self._view.head
+            line = write_line(body, sequence=sequence, previous=previous, key=self._key)
+            longer = self._view.extend([line])
+            with _locked(self._path) as descriptor:
+                self._check_unchanged(descriptor)
+                self._write(descriptor, line.encode("ascii") + b"\n")
+            self._view = longer
+            self._size += len(line) + 1
+            return longer.entries[-1]
+
+    def _check_unchanged(self, descriptor: int) -> None:
+        tail = self._view.lines[-1].encode("ascii") + b"\n"
+        unchanged = os.fstat(descriptor).st_size == self._size
+        if not unchanged or os.pread(descriptor, len(tail), self._size - len(tail)) != tail:
+            raise LedgerFork(f"{self._path} was changed by somebody else since it was opened: open it again")
+
+    def _write(self, descriptor: int, data: bytes) -> None:
+        try:
+            written = os.pwrite(descriptor, data, self._size)
+            os.fsync(descriptor)
+        except OSError as error:
+            os.ftruncate(descriptor, self._size)
+            raise LedgerError(
+                f"{self._path} cannot be written ({error.strerror}): nothing was charged"
+            ) from None
+        if written != len(data):
+            os.ftruncate(descriptor, self._size)
+            raise LedgerError(f"{self._path} cannot be written (the disk is full): nothing was charged")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Open a file for writing under an exclusive lock, without waiting for it."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError as error:
+        raise LedgerError(f"{path} cannot be opened for writing ({error.strerror})") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield descriptor
+    except BlockingIOError:
+        raise LedgerError(f"{path} is in use by another process: wait for it to end") from None
+    finally:
+        os.close(descriptor)
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        os.write(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
