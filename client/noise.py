@@ -70,8 +70,8 @@ class ChaChaStream:
         Source: Holohan and Braghin 2021, section 5.1; Opacus' `secure_mode` does the same.
         """
         values = torch.empty(count, dtype=torch.float64)
-        for block in torch.split(values, _BLOCK_VALUES):
-            self._fill_with_normals(block)
+        for start in range(0, count, _BLOCK_VALUES):
+            self._fill_with_normals(values[start : start + _BLOCK_VALUES])
         return values
 
     def _fill_with_normals(self, block: Tensor) -> None:

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+
+from client import noise
+from client.noise import ChaChaStream, PrivateRandomness
+from common.errors import ConfigError
+
+KEY = bytes(range(32))
+
+
+def keystream(key: bytes, count: int) -> bytes:
+    return Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor().update(bytes(count))
+
+
+def test_known_answer_of_rfc_8439() -> None:
+    # RFC 8439, appendix A.1, test vector 1: zero key, zero nonce, counter 0.
+    assert ChaChaStream(bytes(32)).bytes(16).hex() == "76b8e0ada0f13d90405d6ae55386bd28"
+
+
+def test_bytes_continue_where_the_last_call_stopped() -> None:
+    stream = ChaChaStream(KEY)
+    assert stream.bytes(5) + stream.bytes(0) + stream.bytes(100) == keystream(KEY, 105)
+
+
+def test_integers_are_the_stream_in_little_endian_words() -> None:
+    expected = [int.from_bytes(keystream(KEY, 24)[i : i + 8], "little") for i in (0, 8, 16)]
+    assert ChaChaStream(KEY).integers(3).tolist() == expected
+
+
+@pytest.mark.parametrize("length", [0, 16, 31, 33])
+def test_keys_of_other_lengths_are_refused(length: int) -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        ChaChaStream(bytes(length))
+
+
+def test_a_long_stream_goes_on_under_a_new_nonce(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noise, "_SEGMENT_BYTES", 64)
+    stream = ChaChaStream(KEY)
+    first, second, third = stream.bytes(64), stream.bytes(64), stream.bytes(64)
+    assert first == keystream(KEY, 64)
+    assert len({bytes(first), bytes(second), bytes(third)}) == 3
+
+
+def box_muller_by_hand(words: list[int], count: int) -> list[float]:
+    """Two normals from each pair of words: cosines first, then as many sines as are wanted."""
+    signed = [(word if word < 2**63 else word - 2**64) >> 11 for word in words]
+    pairs = len(words) // 2
+    radii = [math.sqrt(-2 * math.log((value + 2**52 + 1) / 2**53)) for value in signed[:pairs]]
+    angles = [2 * math.pi * value / 2**53 for value in signed[pairs:]]
+    both = [r * math.cos(a) for r, a in zip(radii, angles, strict=True)]
+    both += [r * math.sin(a) for r, a in zip(radii, angles, strict=True)]
+    return both[:count]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8])
+def test_normals_are_four_box_muller_values_summed_and_halved(count: int) -> None:
+    words_each = 2 * ((count + 1) // 2)
+    words = ChaChaStream(KEY).integers(4 * words_each).tolist()
+    draws = [box_muller_by_hand(words[i * words_each : (i + 1) * words_each], count) for i in range(4)]
+    expected = np.sum(draws, axis=0) / 2
+    got = ChaChaStream(KEY).standard_normals(count)
+    assert got.dtype == torch.float64
+    np.testing.assert_allclose(got.numpy(), expected, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("word", [b"\x00" * 7 + b"\x80", b"\xff" * 7 + b"\x7f"])
+def test_extreme_words_give_finite_normals(word: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The least signed word becomes the uniform 2**-53, the greatest becomes exactly 1.
+    monkeypatch.setattr(ChaChaStream, "bytes", lambda self, count: bytearray(word * (count // 8)))
+    values = ChaChaStream(KEY).standard_normals(6)
+    assert values.isfinite().all()
+    assert values.abs().max() <= 2 * math.sqrt(2 * 53 * math.log(2)) + 1e-9
+
+
+def test_no_normals_asked_none_given() -> None:
+    assert ChaChaStream(KEY).standard_normals(0).shape == (0,)
+
+
+def test_more_than_one_block_of_normals_has_no_gap() -> None:
+    count = noise._BLOCK_VALUES + 3
+    values = ChaChaStream(KEY).standard_normals(count)
+    assert values.shape == (count,)
+    assert np.unique(values.numpy()).size == count
+
+
+def test_randomness_of_the_operating_system_never_repeats() -> None:
+    drawn = [PrivateRandomness.from_operating_system() for _ in range(3)]
+    streams = [getattr(each, name) for each in drawn for name in ("sampling", "noise", "augmentation")]
+    assert len({bytes(stream.bytes(32)) for stream in streams}) == 9
+    assert {each.source for each in drawn} == {"chacha20"}
+
+
+def first_bytes(seed: int, partition_id: int, number: int) -> dict[str, bytes]:
+    randomness = PrivateRandomness.reproducible(seed, partition_id, number)
+    return {
+        name: bytes(getattr(randomness, name).bytes(32)) for name in ("sampling", "noise", "augmentation")
+    }
+
+
+def test_reproducible_randomness_repeats_and_says_so() -> None:
+    assert first_bytes(1, 2, 3) == first_bytes(1, 2, 3)
+    assert PrivateRandomness.reproducible(1, 2, 3).source == "reproducible"
+
+
+def test_reproducible_streams_differ_by_seed_client_round_and_purpose() -> None:
+    # 1, 11 and 11, 1 would collide if the numbers were merely written one after the other.
+    triples = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 1, 11), (0, 11, 1), (0, 1, 1), (0, 11, 11)]
+    seen = [stream for triple in triples for stream in first_bytes(*triple).values()]
+    assert len(set(seen)) == 3 * len(triples)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_seeds_that_do_not_fit_are_refused(seed: int) -> None:
+    with pytest.raises(ConfigError, match=str(seed)):
+        PrivateRandomness.reproducible(seed, 0, 0)
+
+
+def test_streams_leave_global_generators_alone() -> None:
+    torch.manual_seed(5)
+    np.random.seed(5)
+    expected = torch.rand(3), np.random.rand(3)
+    torch.manual_seed(5)
+    np.random.seed(5)
+    PrivateRandomness.from_operating_system().noise.standard_normals(100)
+    assert torch.equal(torch.rand(3), expected[0])
+    np.testing.assert_array_equal(np.random.rand(3), expected[1])

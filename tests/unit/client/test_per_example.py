@@ -1,0 +1,197 @@
+"""Per-record gradients: against Opacus' own, against autograd record by record, and in awkward networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from opacus.grad_sample import GradSampleModule
+from torch import Tensor, nn
+from torch.nn import functional
+
+from client import gradients
+from client.gradients import DenseGradients, OuterProducts, add
+from client.per_example import PerExampleModule
+
+RECORDS = 5
+
+
+class Residual(nn.Module):
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(*layers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        result: Tensor = images + self.inner(images)
+        return result
+
+
+class Twice(nn.Module):
+    """Uses one layer two times in one pass."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, images: Tensor) -> Tensor:
+        result: Tensor = self.layer(torch.tanh(self.layer(images)))
+        return result
+
+
+class ChannelScale(nn.Module):
+    """A layer that Opacus has no sampler for, so that its functorch fallback is used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.linspace(0.5, 1.5, 3)[:, None, None])
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images * self.scale
+
+
+def head(*layers: nn.Module) -> nn.Module:
+    return nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(4))
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "linear": head,
+    "linear-twice": lambda: head(nn.Flatten(), nn.Linear(192, 6), Twice(nn.Linear(6, 6))),
+    "linear-on-rows": lambda: head(nn.Linear(8, 5)),
+    "conv": lambda: head(nn.Conv2d(3, 4, 3)),
+    "conv-stride-padding-dilation": lambda: head(
+        nn.Conv2d(3, 4, (3, 2), stride=(2, 1), padding=(1, 2), dilation=(1, 2))
+    ),
+    "conv-groups": lambda: head(nn.Conv2d(3, 6, 3, groups=3, padding=1)),
+    "conv-same": lambda: head(nn.Conv2d(3, 4, 3, padding="same")),
+    "conv-without-bias": lambda: head(nn.Conv2d(3, 4, 3, bias=False)),
+    "conv-twice": lambda: head(Twice(nn.Conv2d(3, 3, 3, padding=1))),
+    "group-norm": lambda: head(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.ReLU()),
+    "layer-norm": lambda: head(nn.LayerNorm([3, 8, 8])),
+    "in-place": lambda: head(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.MaxPool2d(2)),
+    "residual": lambda: head(nn.Conv2d(3, 3, 1), Residual(nn.Conv2d(3, 3, 3, padding=1), nn.Tanh())),
+    "functorch": lambda: head(ChannelScale(), nn.Tanh()),
+}
+
+
+def build(name: str) -> tuple[nn.Module, Tensor, Tensor]:
+    torch.manual_seed(0)
+    model, images, labels = NETWORKS[name](), torch.randn(RECORDS, 3, 8, 8), torch.arange(RECORDS) % 4
+    model(images)
+    return model, images, labels
+
+
+def losses(outputs: Tensor, labels: Tensor) -> Tensor:
+    return functional.cross_entropy(outputs, labels, reduction="none")
+
+
+def ours(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    wrapped = PerExampleModule(model)
+    wrapped.backward(losses(wrapped(images), labels))
+    return {name: p.grad_sample.dense() for name, p in model.named_parameters()}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_gradients_are_those_of_each_record_alone(name: str) -> None:
+    model, images, labels = build(name)
+    parameters = dict(model.named_parameters())
+    singles = [
+        torch.autograd.grad(losses(model(images[i : i + 1]), labels[i : i + 1]).sum(), [*parameters.values()])
+        for i in range(RECORDS)
+    ]
+    expected = dict(zip(parameters, map(torch.stack, zip(*singles, strict=True)), strict=True))
+    torch.testing.assert_close(ours(model, images, labels), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS.keys() - {"in-place"}))  # Opacus refuses in-place layers
+def test_gradients_are_those_of_opacus(name: str) -> None:
+    model, images, labels = build(name)
+    wrapped = GradSampleModule(model, batch_first=True, loss_reduction="sum", strict=True)
+    losses(wrapped(images.requires_grad_()), labels).sum().backward()  # type: ignore[no-untyped-call]
+    expected = {name: getattr(p, "grad_sample") for name, p in model.named_parameters()}  # noqa: B009
+    wrapped.to_standard_module()
+    torch.testing.assert_close(ours(model, images.detach(), labels), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_few_patches_at_a_time_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, images, labels = build("conv")
+    at_once = ours(model, images, labels)
+    monkeypatch.setattr(gradients, "_PATCH_VALUES", 2 * 3 * 9 * 36)  # two records
+    model, images, labels = build("conv")
+    torch.testing.assert_close(ours(model, images, labels), at_once)
+
+
+def test_batch_gradients_are_not_computed() -> None:
+    model, images, labels = build("conv")
+    ours(model, images, labels)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_frozen_parameters_get_nothing() -> None:
+    model, images, labels = build("conv")
+    model.get_parameter("0.weight").requires_grad_(False)
+    wrapped = PerExampleModule(model)
+    wrapped.backward(losses(wrapped(images), labels))
+    assert getattr(model.get_parameter("0.weight"), "grad_sample", None) is None
+    assert model.get_parameter("0.bias").grad_sample.dense().shape == (RECORDS, 4)  # type: ignore[attr-defined]
+
+
+class Offset(nn.Module):
+    """Has a parameter of its own, but the batch never passes through it as a whole record each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+        self.table = nn.Linear(1, 2)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        result: Tensor = self.linear(vectors) + self.table(torch.ones(1, 1))
+        return result
+
+
+def test_a_parameter_without_a_gradient_for_each_record_is_an_error() -> None:
+    wrapped = PerExampleModule(nn.Sequential(Offset()))
+    outputs = wrapped(torch.ones(4, 3))
+    with pytest.raises(RuntimeError, match=r"0\.table\.weight"):
+        wrapped.backward(losses(outputs, torch.zeros(4, dtype=torch.int64)))
+
+
+def test_hooks_off_leave_ordinary_gradients() -> None:
+    model, images, labels = build("conv")
+    wrapped = PerExampleModule(model)
+    wrapped.disable_hooks()
+    losses(wrapped(images), labels).sum().backward()  # type: ignore[no-untyped-call]
+    assert all(p.grad is not None and p.grad_sample is None for p in model.parameters())  # type: ignore[attr-defined]
+
+
+class TestValues:
+    products = OuterProducts(
+        outputs=torch.tensor([[1.0, 2.0], [0.0, 2.0]]), inputs=torch.tensor([[3.0, 4.0], [1.0, 0.0]])
+    )
+    # Written out: [[3, 4], [6, 8]] with norm sqrt(125), and [[0, 0], [2, 0]] with norm 2.
+
+    def test_outer_products_by_hand(self) -> None:
+        assert self.products.dense().tolist() == [[[3, 4], [6, 8]], [[0, 0], [2, 0]]]
+        assert self.products.norms().tolist() == pytest.approx([125**0.5, 2.0])
+        assert self.products.weighted_sum(torch.tensor([0.5, 3.0])).tolist() == [[1.5, 2], [9, 4]]
+
+    def test_dense_agrees(self) -> None:
+        dense = DenseGradients(samples=self.products.dense())
+        factors = torch.tensor([0.5, 3.0])
+        torch.testing.assert_close(dense.norms(), self.products.norms())
+        torch.testing.assert_close(dense.weighted_sum(factors), self.products.weighted_sum(factors))
+
+    @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+    def test_marked_records_become_zero(self, bad: float) -> None:
+        poisoned = OuterProducts(
+            outputs=self.products.outputs.index_fill(0, torch.tensor([0]), bad),
+            inputs=self.products.inputs.index_fill(0, torch.tensor([0]), bad),
+        )
+        marked, ones = torch.tensor([True, False]), torch.ones(2)
+        for each in (poisoned, DenseGradients(samples=poisoned.dense())):
+            assert each.without(marked).weighted_sum(ones).tolist() == [[0, 0], [2, 0]]
+            assert each.without(marked).norms().tolist() == [0, 2]
+
+    def test_sums(self) -> None:
+        assert add(None, self.products) is self.products
+        assert add(self.products, self.products).dense().tolist() == [[[6, 8], [12, 16]], [[0, 0], [4, 0]]]

@@ -1,0 +1,157 @@
+"""Whole local trainings: what an update may depend on, and what it must not."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from dataclasses import fields
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from client.noise import PrivateRandomness
+from client.trainer import Charge, LocalUpdate
+from common.arrays import Arrays, digest
+from common.errors import ConfigError, DataError
+from common.models import model_arrays
+from common.privacy.mechanisms import PoissonGaussian, Unprotected
+from tests.small_trainings import QUIET, charge, cross_entropy, fit, flat, network, records, scaled, trainer
+
+
+def test_an_update_is_the_new_parameters_minus_the_received_ones() -> None:
+    used = trainer()
+    update = fit(used, records(20), charge(20))
+    start: Arrays = model_arrays(network())
+    assert update.arrays.keys() == start.keys()
+    assert {array.dtype for array in update.arrays.values()} == {np.dtype(np.float32)}
+    for name, array in model_arrays(used._model).items():
+        np.testing.assert_array_equal(update.arrays[name], array - start[name])
+    assert np.abs(flat(update)).min() > 0
+
+
+def test_nothing_but_the_update_comes_back() -> None:
+    assert [field.name for field in fields(LocalUpdate)] == ["arrays"]
+
+
+def test_chunk_sizes_do_not_matter() -> None:
+    small, large = (fit(trainer(chunk=size), records(40), charge(40, sigma=QUIET)) for size in (7, 1000))
+    np.testing.assert_allclose(flat(small), flat(large), atol=1e-6)
+
+
+def test_a_trainer_forgets_what_it_trained_before() -> None:
+    data, what = records(20), charge(20)
+    expected = digest(fit(trainer(momentum=0.9), data, what).arrays)
+    used = trainer(momentum=0.9)
+    fit(used, records(30, seed=5), charge(30))
+    assert digest(fit(used, data, what).arrays) == expected
+    fit(used, data, charge(20, sigma=None))
+    assert digest(fit(used, data, what).arrays) == expected
+
+
+def test_a_trainer_recovers_from_an_interrupted_batch() -> None:
+    calls = []
+
+    def fails_once(outputs: Tensor, labels: Tensor) -> Tensor:
+        calls.append(len(labels))
+        if len(calls) == 2:
+            raise MemoryError
+        return cross_entropy(outputs, labels)
+
+    used = trainer(loss=fails_once, chunk=4)
+    with pytest.raises(MemoryError):
+        fit(used, records(20), charge(20))
+    again = fit(used, records(20), charge(20))
+    assert digest(again.arrays) == digest(fit(trainer(chunk=4), records(20), charge(20)).arrays)
+
+
+def test_threads_do_not_change_updates() -> None:
+    clients = range(4)
+    alone = [digest(fit(trainer(), records(20, seed=i), charge(20), i).arrays) for i in clients]
+    together: dict[int, str] = {}
+
+    def work(client: int) -> None:
+        torch.set_num_threads(1)
+        own = trainer_of[client]
+        for _ in range(3):
+            together[client] = digest(fit(own, records(20, seed=client), charge(20), client).arrays)
+
+    trainer_of = [trainer() for _ in clients]
+    threads = [threading.Thread(target=work, args=(client,)) for client in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [together[client] for client in clients] == alone
+
+
+def test_clients_and_rounds_get_different_noise() -> None:
+    data, what = records(20), charge(20)
+    seen = {
+        digest(fit(trainer(), data, what, client, number).arrays)
+        for client in range(3)
+        for number in range(3)
+    }
+    assert len(seen) == 9
+
+
+def test_global_random_state_is_neither_used_nor_changed() -> None:
+    ready, start = trainer(), model_arrays(network())
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    numpy_state = np.random.get_state()[1].copy()  # type: ignore[index]
+    ready.fit(start, records(20), charge(20), PrivateRandomness.from_operating_system())
+    assert torch.equal(torch.get_rng_state(), state)
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # type: ignore[index]
+
+
+def test_no_warning_is_given() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for sigma in (1.0, None):
+            fit(trainer(), records(20), charge(20, sigma=sigma))
+
+
+def test_augmentation_is_drawn_from_its_own_stream() -> None:
+    seen: list[int] = []
+
+    def noting(images: Tensor, generator: torch.Generator | None) -> Tensor:
+        assert generator is not None
+        seen.append(int(torch.randint(2**62, (), generator=generator)))
+        return scaled(images, generator)
+
+    fit(trainer(transform=noting), records(20), charge(20, steps=2))
+    fit(trainer(transform=noting), records(20), charge(20, steps=2))
+    fit(trainer(transform=noting), records(20), charge(20, steps=2), partition_id=1)
+    assert seen[:2] == seen[2:4]
+    assert len(set(seen)) == 4
+
+
+def test_data_of_another_size_than_charged_for_are_refused() -> None:
+    with pytest.raises(DataError, match="19 records where 20"):
+        fit(trainer(), records(19), charge(20))
+
+
+def test_sampling_at_another_rate_than_accounted_for_is_refused() -> None:
+    mechanism = PoissonGaussian(noise_multiplier=1.0, sample_rate=Fraction(1, 11), num_steps=1)
+    with pytest.raises(ConfigError, match=r"10/103.*1/11"):
+        Charge(mechanism=mechanism, sample_rate=Fraction(10, 103), max_grad_norm=1.0, num_examples=103)
+
+
+@pytest.mark.parametrize("norm", [0.0, -1.0, float("inf"), float("nan")])
+def test_clipping_norms_out_of_range_are_refused(norm: float) -> None:
+    with pytest.raises(ConfigError, match="max-grad-norm"):
+        Charge(
+            mechanism=Unprotected(num_steps=1), sample_rate=Fraction(1), max_grad_norm=norm, num_examples=1
+        )
+
+
+def test_the_expected_batch_size_is_exact() -> None:
+    assert charge(103, rate=Fraction(10, 103)).expected_batch_size == 10
+
+
+def test_chunks_of_no_records_are_refused() -> None:
+    with pytest.raises(ConfigError, match="max-physical-batch-size is 0"):
+        trainer(chunk=0)
