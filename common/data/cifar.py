@@ -45,7 +45,7 @@ def _held(source: Any, image_size: int) -> ImageData:
 
 
 def _open(dataset: str, root: Path, *, train: bool) -> Any:
-    from torchvision.datasets import CIFAR10, CIFAR100  # noqa: PLC0415 - seconds that other data sets save
+    from torchvision.datasets import CIFAR10, CIFAR100  # costs seconds, which other data sets save
 
     kind = {"cifar10": CIFAR10, "cifar100": CIFAR100}[dataset]
     try:

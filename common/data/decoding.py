@@ -43,23 +43,29 @@ def decode_images(root: Path, paths: Sequence[str], *, image_size: int) -> NDArr
 
 def _decode_slice(root: Path, paths: Sequence[str], pixels: NDArray[np.uint8], start: int) -> None:
     for index in range(start, min(start + _IMAGES_PER_TASK, len(paths))):
-        pixels[index] = _decode(root, paths[index], pixels.shape[-1])
+        pixels[index] = _decode(root, paths[index], pixels.shape[-1]).transpose(2, 0, 1)
 
 
 def _decode(root: Path, path: str, size: int) -> NDArray[np.uint8]:
     try:
-        with Image.open(root / path) as image:
+        with Image.open(f"{root}/{path}") as image:
             image.draft("RGB", (2 * size, 2 * size))  # lets JPEG skip detail that resizing throws away
-            upright = ImageOps.exif_transpose(image)
-            rgb = _as_rgb(upright)
+            ImageOps.exif_transpose(image, in_place=True)
+            return _fit(_as_rgb(image), size)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is not a readable image: remove it or replace it") from error
+
+
+def _fit(rgb: Image.Image, size: int) -> NDArray[np.uint8]:
+    """Return uint8 [size, size, 3], stretched where the image is no square."""
     if rgb.size != (size, size):
         rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(rgb).transpose(2, 0, 1)
+    return np.asarray(rgb)
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip to white
         grey = np.clip(np.asarray(image), 0, 65535) >> 8
         image = Image.fromarray(grey.astype(np.uint8))

@@ -72,7 +72,8 @@ def _list_images(root: Path, part: str) -> _Listing:
         entry.name for entry in (root / part).iterdir() if entry.is_dir() and _is_visible(entry.name)
     )
     if len(folders) < 2:
-        raise DataError(f"{part}/ has {len(folders)} class folders where two are the least: {_LAYOUT}")
+        plural = "" if len(folders) == 1 else "s"
+        raise DataError(f"{part}/ has {len(folders)} class folder{plural}; two are the least: {_LAYOUT}")
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(folders):

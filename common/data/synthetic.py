@@ -41,7 +41,7 @@ def _disc(plane: _Plane) -> Field:
 
 
 def _ring(plane: _Plane) -> Field:
-    return np.abs(np.hypot(plane.x, plane.y) - np.float32(0.75)) - np.float32(0.22)
+    return _outline(np.hypot(plane.x, plane.y) - np.float32(0.75), 0.22)
 
 
 def _square(plane: _Plane) -> Field:
@@ -49,7 +49,7 @@ def _square(plane: _Plane) -> Field:
 
 
 def _frame(plane: _Plane) -> Field:
-    return np.abs(_square(plane) + np.float32(0.1)) - np.float32(0.2)
+    return _outline(_square(plane) + np.float32(0.1), 0.2)
 
 
 def _triangle(plane: _Plane) -> Field:
@@ -81,6 +81,12 @@ def _checkers(plane: _Plane) -> Field:
 
 def _stripes(across: Field, plane: _Plane) -> Field:
     return _both(0.2 * np.cos(7.0 * across), _square(plane) - np.float32(0.2))
+
+
+def _outline(shape: Field, half_width: float) -> Field:
+    """Keep the band around a shape's edge."""
+    band: Field = np.abs(shape) - np.float32(half_width)
+    return band
 
 
 def _both(one: Field, other: Field) -> Field:

@@ -49,22 +49,22 @@ class BatchTransform:
         images = images.to(self.device, non_blocking=True)
         if generator is not None and self.augmentation != "none":
             images = self._augment(images, generator)
-        return (images.float() / 255 - _MEAN) / _STD
+        return images.float().div_(255 * _STD).sub_(_MEAN / _STD)
 
     def _augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Gather each output pixel from where its image's flip and shift put it."""
-        batch, _, height, width = images.shape
+        batch, channels, height, width = images.shape
         padding = _PADDING if self.augmentation == "flip-crop" else 0
         flips = _draw(2, batch, generator, images.device).bool()
-        rows = _draw(2 * padding + 1, batch, generator, images.device) + torch.arange(
-            height, device=images.device
-        )
+        down = _draw(2 * padding + 1, batch, generator, images.device)
+        right = _draw(2 * padding + 1, batch, generator, images.device)
         columns = torch.arange(width, device=images.device).expand(batch, width)
-        columns = torch.where(flips, columns.flip(1), columns)
-        columns = columns + _draw(2 * padding + 1, batch, generator, images.device)
-        padded = functional.pad(images, [padding] * 4).permute(0, 2, 3, 1)
-        which = torch.arange(batch, device=images.device)[:, None, None]
-        return padded[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        columns = torch.where(flips, columns.flip(1), columns) + right
+        rows = torch.arange(height, device=images.device) + down
+        places = rows[:, :, None] * (width + 2 * padding) + columns[:, None, :]
+        planes = functional.pad(images, [padding] * 4).flatten(2)
+        taken = planes.gather(2, places.flatten(1)[:, None].expand(-1, channels, -1))
+        return taken.view(images.shape)
 
 
 def _draw(below: int, batch: int, generator: torch.Generator, device: torch.device) -> Tensor:

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from common.errors import ConfigError
+from common.models import MODELS, build_model, model_spec
+from common.models.registry import ModelSpec
+
+
+def _parameters(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_lenet_has_the_parameters_of_the_tutorial() -> None:
+    assert _parameters(build_model("cnn", num_classes=10)) == (
+        (3 * 25 + 1) * 6 + (6 * 25 + 1) * 16 + (400 + 1) * 120 + (120 + 1) * 84 + (84 + 1) * 10
+    )
+    assert _parameters(build_model("cnn", num_classes=10)) == 62_006
+
+
+def test_the_tanh_network_has_the_parameters_of_the_paper_and_its_norms() -> None:
+    norms = 2 * 2 * (32 + 64 + 128)
+    assert _parameters(build_model("cnn-tanh", num_classes=10)) == 550_570 + norms
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("classes", [2, 100])
+def test_every_model_gives_one_output_a_class(name: str, classes: int) -> None:
+    size = model_spec(name).image_size
+    outputs = build_model(name, num_classes=classes)(torch.zeros(3, 3, size, size))
+    assert outputs.shape == (3, classes)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_record_of_a_batch_touches_another(name: str) -> None:
+    model = build_model(name, num_classes=10)
+    images = torch.rand(4, 3, 32, 32)
+    alone = torch.cat([model(image[None]) for image in images])
+    assert torch.allclose(model(images), alone, atol=1e-5)
+
+
+def test_specs_carry_their_own_names() -> None:
+    assert all(spec.name == name for name, spec in MODELS.items())
+
+
+def test_an_unknown_model_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="unknown model 'cnn-tan': did you mean 'cnn-tanh'"):
+        build_model("cnn-tan", num_classes=10)
+
+
+def test_a_registered_model_with_batch_norm_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = ModelSpec(name="bad", summary="", image_size=32, build=lambda _: torch.nn.BatchNorm2d(3))
+    monkeypatch.setitem(MODELS, "bad", spec)
+    with pytest.raises(ConfigError, match="GroupNorm"):
+        build_model("bad", num_classes=10)
