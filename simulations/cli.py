@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from common.audit.cli import print_report
+from common.audit.cli import REFUTED, VERIFIED, summary
 from common.config import (
     RunConfig,
     Settings,
@@ -23,6 +23,9 @@ from common.config import (
     to_toml,
 )
 from common.errors import ConfigError
+
+if TYPE_CHECKING:
+    from simulations.harness import Simulation
 
 SETTINGS_HELP = "Every setting, for --set and for the file of --config:\n\n" + "\n\n".join(
     describe_settings().splitlines()
@@ -119,7 +122,7 @@ def _start_run(config: RunConfig) -> int:
 
     with _watched(config) as display:
         simulation = run(config, observer=display)
-    return print_report(simulation.report, simulation.folder.root)
+    return _finish(simulation)
 
 
 def _continue_run(root: Path, runtime: Settings) -> int:
@@ -127,7 +130,12 @@ def _continue_run(root: Path, runtime: Settings) -> int:
 
     with _watched(settings_of(root)) as display:
         simulation = resume(root, observer=display, settings=runtime)
-    return print_report(simulation.report, simulation.folder.root)
+    return _finish(simulation)
+
+
+def _finish(simulation: Simulation) -> int:
+    typer.echo(summary(simulation.report, simulation.folder.root / "report.html"))
+    return VERIFIED if simulation.report.verified else REFUTED
 
 
 @contextmanager

@@ -135,7 +135,7 @@ class InProcessGrid(Grid):
 
     def _answer(self, message: Message) -> Message:
         """Run the client on a copy; like Flower's runtime, turn an exception into an error reply."""
-        isolated = Message(content=copy.deepcopy(message.content), metadata=copy.copy(message.metadata))
+        isolated = copy.deepcopy(message)
         try:
             return self._client_app(isolated, self._context(message.metadata.dst_node_id))
         except Exception as error:  # noqa: BLE001 - as Flower's runtime: no client may end the run

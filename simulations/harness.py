@@ -13,7 +13,8 @@ from flwr.app import Context, RecordDict, UserConfig
 
 from client.app import app as client_app
 from client.site import close_sites
-from common.audit import AuditReport, audit
+from common.audit.auditor import audit
+from common.audit.report import AuditReport
 from common.config import RunConfig, Settings, read_toml, resolve, to_toml
 from common.data import label_counts
 from common.data.shares import shares_of, split_of

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from client import rounds as client_rounds
-from common.audit import audit
+from common.audit.auditor import audit
 from common.config import RunConfig, resolve
 from common.ledger import Release, Reserve, read_ledger
 from simulations.harness import resume, simulate
