@@ -17,21 +17,22 @@ import numpy as np
 from dp_accounting import GaussianDpEvent, NeighboringRelation, PoissonSampledDpEvent
 from dp_accounting.gaussian_mechanism import get_epsilon_gaussian
 from dp_accounting.pld import PLDAccountant
-from dp_accounting.rdp import RdpAccountant
 from dp_accounting.rdp.rdp_privacy_accountant import compute_epsilon
 from numpy.typing import NDArray
 
-from common.privacy.bound import FINEST_INTERVAL, SLACK, epsilon_bound, widest_loss
+from common.privacy.bound import SLACK, claim_interval, epsilon_bound
 from common.privacy.budget import PrivacyBudget
 from common.privacy.mechanisms import Mechanism, PoissonGaussian, Unprotected, merge
 from common.privacy.memo import OncePerKey
+from common.privacy.renyi import ORDERS, renyi_curve
 
 ADJACENCY = NeighboringRelation.REPLACE_SPECIAL
 
 BOUND_PRECISION = 5e-4
 """Share of an epsilon by which `epsilon_upper_bound` may lie above `epsilon_pld`."""
 
-_MOST_POINTS = 2**18
+_MOST_BOUND = 600.0
+"""Beyond this the accountant's own exponentials underflow, and no bound can vouch for its answer."""
 
 _Key = tuple[tuple[Mechanism, ...], float]
 
@@ -39,9 +40,8 @@ _Key = tuple[tuple[Mechanism, ...], float]
 def epsilon_pld(mechanisms: Iterable[Mechanism], delta: float) -> float:
     """Return the epsilon that FedLedger claims for a history.
 
-    dp-accounting's privacy loss distributions, rounded pessimistically to multiples of 1e-4; where one
-    step's losses spread over more than 26 (noise multipliers below about 0.5) the interval is doubled until
-    a quarter of a million points cover them, which is pessimistic too and takes seconds, not gigabytes.
+    dp-accounting's privacy loss distributions, rounded pessimistically to multiples of 1e-4, or of 2e-4,
+    4e-4 and so on where little noise would make 1e-4 take gigabytes (`bound.claim_interval`).
 
     Args:
         mechanisms: every mechanism ever run on the data set, in any order.
@@ -75,7 +75,8 @@ def epsilon_unamplified(mechanisms: Iterable[Mechanism], delta: float) -> float:
     if not protected:
         return 0.0
     precision = sum(mechanism.num_steps / mechanism.noise_multiplier**2 for mechanism in protected)
-    return float(get_epsilon_gaussian(precision**-0.5, delta))
+    with np.errstate(divide="ignore"):
+        return float(get_epsilon_gaussian(precision**-0.5, delta))
 
 
 def epsilon_upper_bound(mechanisms: Iterable[Mechanism], delta: float) -> float:
@@ -87,7 +88,7 @@ def epsilon_upper_bound(mechanisms: Iterable[Mechanism], delta: float) -> float:
 
 
 def within_budget(mechanisms: Iterable[Mechanism], budget: PrivacyBudget) -> bool:
-    """Say whether a history's claimed epsilon is at most the budget's, asking the accountant only if it is close."""
+    """Say whether a claimed epsilon is at most the budget's; only a close call takes the accountant."""
     merged = merge(mechanisms)
     bound = epsilon_upper_bound(merged, budget.delta)
     if bound <= budget.epsilon * (1 - SLACK):
@@ -129,18 +130,10 @@ def _compute_pld(key: _Key) -> float:
         return math.inf
     if not protected:
         return 0.0
-    accountant = PLDAccountant(ADJACENCY, _claim_interval(protected, delta))
+    accountant = PLDAccountant(ADJACENCY, claim_interval(protected))
     for mechanism in protected:
         accountant.compose(_event(mechanism), mechanism.num_steps)
     return float(accountant.get_epsilon(delta))
-
-
-def _claim_interval(protected: Sequence[PoissonGaussian], delta: float) -> float:
-    """Return 1e-4, doubled until one step's losses, and the sum's, need a bearable number of points."""
-    one_step = max(widest_loss(mechanism) for mechanism in protected) / _MOST_POINTS
-    total = epsilon_bound(protected, min(delta, 1e-12), precision=0.01) / (16 * _MOST_POINTS)
-    doublings = math.ceil(math.log2(max(one_step, total, FINEST_INTERVAL) / FINEST_INTERVAL))
-    return float(FINEST_INTERVAL * 2**doublings)
 
 
 def _compute_bound(key: _Key) -> float:
@@ -148,29 +141,12 @@ def _compute_bound(key: _Key) -> float:
     protected = _protected(merged)
     if len(protected) < len(merged):
         return math.inf
-    return epsilon_bound(protected, delta, precision=BOUND_PRECISION)
-
-
-_ORDERS: tuple[float, ...] = (
-    *(1 + tenths / 10 for tenths in range(1, 100)),
-    *range(11, 65),
-    *(72, 80, 96, 128, 192, 256, 384, 512, 1024),
-)
-
-
-class _RenyiCurve(RdpAccountant):  # type: ignore[misc]
-    """The accountant, with its curve of Renyi divergences [orders] open to be kept and added up."""
-
-    def curve(self) -> NDArray[np.float64]:
-        return np.asarray(self._rdp, dtype=np.float64)
+    bound = epsilon_bound(protected, delta, precision=BOUND_PRECISION)
+    return bound if bound < _MOST_BOUND else _PLD(key)
 
 
 def _compute_curve(key: tuple[float, float]) -> NDArray[np.float64]:
-    """Return one step's Renyi divergence at each order, infinite where the series would not converge."""
-    sigma, rate = key
-    accountant = _RenyiCurve(_ORDERS, ADJACENCY)
-    accountant.compose(PoissonSampledDpEvent(rate, GaussianDpEvent(sigma)))
-    return accountant.curve()
+    return renyi_curve(*key)
 
 
 def _compute_rdp(key: _Key) -> float:
@@ -180,8 +156,10 @@ def _compute_rdp(key: _Key) -> float:
         return math.inf
     if not protected:
         return 0.0
-    total = np.sum([m.num_steps * _CURVE((m.noise_multiplier, float(m.sample_rate))) for m in protected], axis=0)
-    return float(compute_epsilon(_ORDERS, total, delta)[0])
+    total = np.sum(
+        [m.num_steps * _CURVE((m.noise_multiplier, float(m.sample_rate))) for m in protected], axis=0
+    )
+    return float(compute_epsilon(ORDERS, total, delta)[0])
 
 
 _PLD: OncePerKey[_Key, float] = OncePerKey(_compute_pld)

@@ -7,8 +7,8 @@ mechanisms with whole arrays at a time, at an interval as coarse as the wanted p
 Why it may stand in for the claim. The curve delta(epsilon) of a mechanism is convex in t = exp(epsilon).
 Joining its points at multiples of an interval by straight lines gives a curve above it, hence a pair of
 distributions that dominates it, also under composition. A grid that contains another grid's points gives
-lines that lie below the other's. So with an interval that is a multiple of the claim's own, this bound is
-never below the claim, beyond rounding in the last digits, for which callers leave `SLACK`.
+lines that lie below the other's. So with an interval that is a whole multiple of the claim's own, this bound
+is never below the claim, beyond rounding in the last digits, for which callers leave `SLACK`.
 
 Source: Doroshenko et al. 2022, "Connect the Dots", section 4; Koskela et al. 2020, Algorithm 1 (transform).
 """
@@ -27,14 +27,16 @@ from scipy import fft, special
 from common.privacy.mechanisms import PoissonGaussian
 
 FINEST_INTERVAL = 1e-4
-"""Interval of the claim; every other interval is this times a power of two."""
+"""Interval of the claim, save where that would take gigabytes (`claim_interval`)."""
 
 SLACK = 1e-6
 """Share of a budget that callers leave free for rounding errors."""
 
 _TAIL = 1e-7
 _SIGMAS = 10.0
-_MOST_DOUBLINGS = 10
+_MOST_MULTIPLE = 1000
+_MOST_POINTS = 2**18
+_ORDERS = np.geomspace(1 / 32, 1, 6)
 
 Floats = NDArray[np.float64]
 
@@ -71,17 +73,33 @@ def epsilon_bound(mechanisms: Sequence[PoissonGaussian], delta: float, *, precis
     Args:
         mechanisms: the history; join equal ones first (`merge`), the cost grows with their number.
         delta: in (0, 1).
-        precision: above 0, such as 5e-4; the error of the finest interval is not undercut.
+        precision: above 0, such as 5e-4; the error of the claim's own interval is not undercut.
     """
     if not mechanisms:
         return 0.0
-    num_steps = sum(mechanism.num_steps for mechanism in mechanisms)
-    interval = _interval_for(gaussian_estimate(mechanisms, delta), num_steps, precision)
-    epsilon = epsilon_at_interval(mechanisms, delta, interval=interval)
-    while math.isfinite(epsilon) and interval > (finer := _interval_for(epsilon, num_steps, precision)):
-        interval = finer
-        epsilon = epsilon_at_interval(mechanisms, delta, interval=interval)
+    finest = claim_interval(mechanisms)
+    growth = _error_growth(mechanisms, delta)
+    multiple = _multiple(precision * gaussian_estimate(mechanisms, delta), growth, finest)
+    epsilon = epsilon_at_interval(mechanisms, delta, interval=multiple * finest)
+    while math.isfinite(epsilon):
+        finer = _multiple(precision * epsilon, growth, finest)
+        if multiple <= 1.2 * finer:
+            break
+        multiple = finer
+        epsilon = epsilon_at_interval(mechanisms, delta, interval=multiple * finest)
     return epsilon
+
+
+def claim_interval(mechanisms: Sequence[PoissonGaussian]) -> float:
+    """Return the interval of the claim: 1e-4, doubled until the losses need a bearable number of points.
+
+    That is a quarter of a million for one step and four million for the sum. It takes noise multipliers
+    below 0.5, or epsilons above 300, to need more than 1e-4.
+    """
+    one_step = max(_loss_range(m.noise_multiplier, float(m.sample_rate)).width for m in mechanisms)
+    total = gaussian_estimate(mechanisms, 1e-15)
+    wanted = max(one_step / _MOST_POINTS, total / (16 * _MOST_POINTS), FINEST_INTERVAL)
+    return float(FINEST_INTERVAL * 2 ** math.ceil(math.log2(wanted / FINEST_INTERVAL)))
 
 
 def gaussian_estimate(mechanisms: Sequence[PoissonGaussian], delta: float) -> float:
@@ -90,28 +108,30 @@ def gaussian_estimate(mechanisms: Sequence[PoissonGaussian], delta: float) -> fl
     Source: Bu, Dong, Long, Su 2020, "Deep Learning with Gaussian Differential Privacy", Corollary 4.
     """
     square = sum(central_limit_square(m.noise_multiplier, m.sample_rate, m.num_steps) for m in mechanisms)
-    return square / 2 - float(special.ndtri(delta)) * math.sqrt(square)
+    return square / 2 + abs(float(special.ndtri(delta))) * math.sqrt(square)
 
 
 def central_limit_square(noise_multiplier: float, sample_rate: Fraction, num_steps: int) -> float:
     """Return mu squared of the Gaussian mechanism that many small steps come close to."""
-    return num_steps * float(sample_rate) ** 2 * math.expm1(min(noise_multiplier**-2, 60.0))
+    amplified = float(sample_rate) ** 2 * math.expm1(min(noise_multiplier**-2, 60.0))
+    return num_steps * min(amplified, noise_multiplier**-2)
 
 
-def widest_loss(mechanism: PoissonGaussian) -> float:
-    """Return the width of the range of losses of one step that a grid has to cover."""
-    low, high = _loss_range(mechanism.noise_multiplier, float(mechanism.sample_rate), FINEST_INTERVAL)
-    return high - low
+def _error_growth(mechanisms: Sequence[PoissonGaussian], delta: float) -> float:
+    """Estimate how the bound's excess over the true epsilon grows with the square of the interval.
 
-
-def _interval_for(epsilon: float, num_steps: int, precision: float) -> float:
-    """Choose the coarsest interval whose error is at most about `precision` of an epsilon.
-
-    Each step adds up to half the square of the interval, so the error is half of steps * interval squared.
+    Joining two neighbouring points adds a sixth of the interval's square to the variance of a step's loss
+    on average. A sum of losses close to normal, with standard deviation mu and the quantile z of delta,
+    turns more variance w into (1/2 + z/mu) w / 2 more epsilon, and into w / 2 more of the mean.
     """
-    wanted = math.sqrt(2 * precision * epsilon / num_steps)
-    doublings = min(math.floor(math.log2(max(wanted, FINEST_INTERVAL) / FINEST_INTERVAL)), _MOST_DOUBLINGS)
-    return float(FINEST_INTERVAL * 2**doublings)
+    square = sum(central_limit_square(m.noise_multiplier, m.sample_rate, m.num_steps) for m in mechanisms)
+    steepness = 1.5 + abs(float(special.ndtri(delta))) / math.sqrt(square)
+    return sum(mechanism.num_steps for mechanism in mechanisms) * steepness / 12
+
+
+def _multiple(error: float, growth: float, finest: float) -> int:
+    """Choose the largest multiple of the finest interval with growth * interval squared at most the error."""
+    return min(max(math.floor(math.sqrt(error / growth) / finest), 1), _MOST_MULTIPLE)
 
 
 def epsilon_at_interval(mechanisms: Sequence[PoissonGaussian], delta: float, *, interval: float) -> float:
@@ -120,7 +140,7 @@ def epsilon_at_interval(mechanisms: Sequence[PoissonGaussian], delta: float, *, 
     Args:
         mechanisms: the history; join equal ones first (`merge`), the cost grows with their number.
         delta: in (0, 1).
-        interval: distance of two neighbouring losses, `FINEST_INTERVAL` times a power of two.
+        interval: distance of two neighbouring losses, in nats.
     """
     pairs = [_discretise(mechanism, interval) for mechanism in mechanisms]
     steps = [pair.num_steps for pair in pairs]
@@ -137,8 +157,9 @@ def _discretise(mechanism: PoissonGaussian, interval: float) -> _Pair:
     what the first line cuts off, at most the tail beyond ten standard deviations, becomes an infinite loss.
     """
     sigma, rate = mechanism.noise_multiplier, float(mechanism.sample_rate)
-    first, last = (round(edge / interval) for edge in _loss_range(sigma, rate, interval))
-    losses = np.arange(first, last + 1) * interval
+    edges = _loss_range(sigma, rate)
+    first, last = math.floor(edges.low / interval), math.ceil(edges.high / interval)
+    losses: Floats = np.arange(first, last + 1, dtype=np.float64) * interval
     curve = _hockey_stick(losses, sigma, rate)
     slopes = np.diff(curve)
     present = np.zeros_like(curve)
@@ -153,13 +174,24 @@ def _discretise(mechanism: PoissonGaussian, interval: float) -> _Pair:
     )
 
 
-def _loss_range(sigma: float, rate: float, interval: float) -> tuple[float, float]:
-    """Return the losses, rounded outward to the grid, beyond which a normal variable almost never lies."""
+@dataclass(frozen=True, kw_only=True)
+class _LossRange:
+    """The losses of one step between ten standard deviations of noise on either side."""
+
+    low: float
+    high: float
+
+    @property
+    def width(self) -> float:
+        return self.high - self.low
+
+
+def _loss_range(sigma: float, rate: float) -> _LossRange:
     low, high = (
         float(np.logaddexp(_log_or_minus_infinity(1 - rate), math.log(rate) + (2 * x - 1) / (2 * sigma**2)))
         for x in (-_SIGMAS * sigma, 1 + _SIGMAS * sigma)
     )
-    return math.floor(low / interval) * interval, math.ceil(high / interval) * interval
+    return _LossRange(low=low, high=high)
 
 
 def _log_or_minus_infinity(value: float) -> float:
@@ -167,7 +199,7 @@ def _log_or_minus_infinity(value: float) -> float:
 
 
 def _hockey_stick(losses: Floats, sigma: float, rate: float) -> Floats:
-    """Return delta at each loss: how much more the record's presence may show than exp(loss) times its absence.
+    """Return delta at each loss: probability with the record less exp(loss) times that without.
 
     With t = exp(loss) and x the output at which the ratio of densities is t:
     rate * P[N(1, sigma) > x] - (t - 1 + rate) * P[N(0, sigma) > x], and 1 - t where no output has that ratio.
@@ -208,14 +240,18 @@ def _window(
         losses = (part.first + np.arange(len(part.probabilities))) * interval
         mean = float(part.probabilities @ losses)
         variance += count * max(float(part.probabilities @ (losses - mean) ** 2), interval**2 * 1e-9)
-    orders = math.sqrt(-2 * math.log(tail) / variance) * np.geomspace(1 / 16, 4, 13)
-    upper, lower = (
-        sum(count * part.cumulant(sign * orders, interval) for part, count in zip(parts, steps, strict=True))
-        for sign in (1, -1)
-    )
-    high = float(np.min((upper - math.log(tail)) / orders))
-    low = float(np.max(-(lower - math.log(tail)) / orders))
+    scale = math.sqrt(-2 * math.log(tail) / variance)
+    high = np.min(_chernoff(parts, steps, interval, scale * _ORDERS, tail))
+    low = np.max(_chernoff(parts, steps, interval, -scale * _ORDERS, tail))
     return math.floor(low / interval), math.ceil(high / interval)
+
+
+def _chernoff(
+    parts: Sequence[_LossDistribution], steps: Sequence[int], interval: float, orders: Floats, tail: float
+) -> Floats:
+    """Return, for each order, a limit that the sum of the losses passes with probability `tail` at most."""
+    cumulants = [count * part.cumulant(orders, interval) for part, count in zip(parts, steps, strict=True)]
+    return np.asarray((np.sum(cumulants, axis=0) - math.log(tail)) / orders)
 
 
 def _epsilon_at(total: _LossDistribution, delta: float, interval: float) -> float:

@@ -50,7 +50,7 @@ def check_delta(delta: float, num_examples: int) -> None:
     if not 0 < delta <= 1 / num_examples:
         raise ConfigError(
             f"delta is {delta!r}, permitted for {num_examples} examples is above 0 and at most "
-            f"1/{num_examples}: set delta = \"auto\" for {default_delta(num_examples):.3g}"
+            f'1/{num_examples}: set delta = "auto" for {default_delta(num_examples):.3g}'
         )
 
 

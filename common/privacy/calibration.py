@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,9 +19,11 @@ from common.privacy.memo import OncePerKey
 LEAST_NOISE_MULTIPLIER = 0.05
 MOST_NOISE_MULTIPLIER = 1000.0
 
-_PRECISION = 2e-4
-_TOLERANCE = 3e-4
-_DECIMALS = 4
+_MOST_EPSILON = 600.0
+_COARSE, _PRECISION = 1e-2, 2e-4
+_FLATTEST, _STEEPEST = 0.3, 8.0
+_MOST_SECANTS = 20
+_SCALE = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +35,13 @@ class _Question:
     num_steps: int
     prior: tuple[Mechanism, ...]
 
-    def excess(self, noise_multiplier: float) -> float:
-        """Return log(bound on epsilon / epsilon to be spent): at most 0 where the budget is kept."""
+    def excess(self, noise_multiplier: float, precision: float) -> float:
+        """Return log(bound on epsilon / epsilon to be spent): at most 0 only where the budget is kept."""
         mechanism = self.mechanism(noise_multiplier)
         history = [m for m in merge((*self.prior, mechanism)) if isinstance(m, PoissonGaussian)]
-        bound = epsilon_bound(history, self.budget.delta, precision=_PRECISION)
-        return math.log(max(bound, 1e-12) / (self.budget.epsilon * (1 - SLACK)))
+        bound = epsilon_bound(history, self.budget.delta, precision=precision)
+        # Above 700 the accountant's own exponentials underflow and its answers are no longer precise.
+        return math.log(max(bound, 1e-12) / (min(self.budget.epsilon, _MOST_EPSILON) * (1 - SLACK)))
 
     def mechanism(self, noise_multiplier: float) -> PoissonGaussian:
         """Return what would be run with this noise."""
@@ -47,15 +51,11 @@ class _Question:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Trial:
-    """One point of a search: the logarithm of a noise multiplier, and the excess found there."""
+class _Guess:
+    """Where a root may be: the logarithm of a noise multiplier, and how log epsilon falls with it there."""
 
     position: float
-    excess: float
-
-    def slope_to(self, other: _Trial) -> float:
-        """Return the slope between two trials, kept falling whatever the rounding."""
-        return min((other.excess - self.excess) / (other.position - self.position), -0.05)
+    slope: float
 
 
 def calibrate_noise_multiplier(
@@ -90,7 +90,8 @@ def calibrate_noise_multiplier(
 
 def _answer(question: _Question) -> float:
     _refuse_spent(question)
-    return _search(question)
+    near = _search(question, _first_guess(question), _COARSE)
+    return _round_up(math.exp(_search(question, near, _PRECISION).position), question)
 
 
 def _refuse_spent(question: _Question) -> None:
@@ -103,30 +104,35 @@ def _refuse_spent(question: _Question) -> None:
         )
 
 
-def _search(question: _Question) -> float:
-    """Close in on the root from both sides, in logarithms, where epsilon is nearly a straight line."""
+def _search(question: _Question, guess: _Guess, precision: float) -> _Guess:
+    """Close in on the root in logarithms, where epsilon is nearly a straight line.
+
+    Returns:
+        A position that keeps the budget, unless it is that of the largest multiplier, and leaves at most
+        about twice `precision` of it.
+    """
     low, high = math.log(LEAST_NOISE_MULTIPLIER), math.log(MOST_NOISE_MULTIPLIER)
-    position, slope = math.log(_first_guess(question)), -1.5
-    last: _Trial | None = None
-    while high - low > 1e-6:
-        trial = _Trial(position=position, excess=question.excess(math.exp(position)))
-        low, high = (low, position) if trial.excess <= 0 else (position, high)
-        if -_TOLERANCE <= trial.excess <= 0:
+    position, slope, last = guess.position, guess.slope, (math.nan, math.nan)
+    for trial in itertools.count():
+        excess = question.excess(math.exp(position), precision)
+        low, high = (low, position) if excess <= 0 else (position, high)
+        if high - low < 1e-6 or -precision <= excess <= 0:
             break
-        slope = last.slope_to(trial) if last else slope
-        last = trial
-        position -= (trial.excess + _TOLERANCE / 2) / slope
-        if not low < position < high:
+        if not math.isnan(last[0]) and position != last[0]:
+            slope = min(max((excess - last[1]) / (position - last[0]), -_STEEPEST), -_FLATTEST)
+        last = position, excess
+        position -= (excess + precision / 2) / slope
+        if trial > _MOST_SECANTS or not low < position < high:
             position = (low + high) / 2
-    return _round_up(math.exp(high), question)
+    return _Guess(position=high, slope=slope)
 
 
 def _round_up(noise_multiplier: float, question: _Question) -> float:
     """Round up to four decimals; more noise never costs more, so the budget is still kept."""
-    rounded = math.ceil(noise_multiplier * 10**_DECIMALS) / 10**_DECIMALS
+    rounded = math.ceil(noise_multiplier * _SCALE) / _SCALE
     if rounded < MOST_NOISE_MULTIPLIER:
         return rounded
-    if question.excess(MOST_NOISE_MULTIPLIER) > 0:
+    if question.excess(MOST_NOISE_MULTIPLIER, _PRECISION) > 0:
         raise BudgetExhausted(
             f"{question.num_steps} steps at sample rate {float(question.sample_rate):.4g} exceed epsilon "
             f"{question.budget.epsilon:g} even with noise multiplier {MOST_NOISE_MULTIPLIER:g}, the most "
@@ -135,7 +141,7 @@ def _round_up(noise_multiplier: float, question: _Question) -> float:
     return MOST_NOISE_MULTIPLIER
 
 
-def _first_guess(question: _Question) -> float:
+def _first_guess(question: _Question) -> _Guess:
     """Solve the central limit theorem's formula for the noise multiplier."""
     quantile = float(special.ndtri(question.budget.delta))
     square = (quantile + math.sqrt(quantile**2 + 2 * question.budget.epsilon)) ** 2
@@ -145,8 +151,9 @@ def _first_guess(question: _Question) -> float:
                 mechanism.noise_multiplier, mechanism.sample_rate, mechanism.num_steps
             )
     one_step = max(square, 1e-4) / (question.num_steps * float(question.sample_rate) ** 2)
-    guess = math.log1p(one_step) ** -0.5
-    return min(max(guess, 2 * LEAST_NOISE_MULTIPLIER), MOST_NOISE_MULTIPLIER / 2)
+    guess = 1 / math.sqrt(math.log1p(one_step))
+    guess = min(max(guess, 2 * LEAST_NOISE_MULTIPLIER), MOST_NOISE_MULTIPLIER / 2)
+    return _Guess(position=math.log(guess), slope=-1.5)
 
 
 _ANSWERS: OncePerKey[_Question, float] = OncePerKey(_answer)

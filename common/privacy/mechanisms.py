@@ -102,7 +102,9 @@ def from_json(value: object) -> Mechanism:
     kind = value.get("type")
     read = _READERS.get(kind) if isinstance(kind, str) else None
     if read is None:
-        raise LedgerError(f"mechanism type is {kind!r:.60}, permitted is one of {', '.join(sorted(_READERS))}")
+        raise LedgerError(
+            f"mechanism type is {kind!r:.60}, permitted is one of {', '.join(sorted(_READERS))}"
+        )
     try:
         mechanism = read(value)
     except ConfigError as error:
@@ -138,25 +140,31 @@ def _read_sigma(value: Mapping[str, Any]) -> float:
 def _read_steps(value: Mapping[str, Any]) -> int:
     steps = value.get("steps")
     if type(steps) is not int:
-        raise LedgerError(f"mechanism field steps is {steps!r:.60}, permitted is a whole number of at least 1")
+        raise LedgerError(
+            f"mechanism field steps is {steps!r:.60}, permitted is a whole number of at least 1"
+        )
     return steps
 
 
 def _read_rate(value: Mapping[str, Any]) -> Fraction:
     parts = value.get("sample_rate")
     if not isinstance(parts, list) or len(parts) != 2 or any(type(part) is not int for part in parts):
-        raise LedgerError(f"mechanism field sample_rate is {parts!r:.60}, permitted is [numerator, denominator]")
+        raise LedgerError(
+            f"mechanism field sample_rate is {parts!r:.60}, permitted is [numerator, denominator]"
+        )
     numerator, denominator = parts
     if denominator < 1 or math.gcd(numerator, denominator) != 1:
-        raise LedgerError(f"mechanism field sample_rate is {parts!r:.60}, permitted is a fraction in lowest terms")
+        raise LedgerError(
+            f"mechanism field sample_rate is {parts!r:.60}, permitted is a fraction in lowest terms"
+        )
     return Fraction(numerator, denominator)
 
 
 def merge(mechanisms: Iterable[Mechanism]) -> tuple[Mechanism, ...]:
-    """Join the steps of equal mechanisms: the same cost in fewer terms, in an order that depends on nothing else.
+    """Join the steps of equal mechanisms: the same cost in fewer terms, in one fixed order.
 
     Returns:
-        One `PoissonGaussian` for each (noise_multiplier, sample_rate), ascending, then at most one `Unprotected`.
+        One `PoissonGaussian` for each (noise_multiplier, sample_rate), ascending, then any `Unprotected`.
     """
     steps: dict[tuple[float, Fraction], int] = {}
     unprotected = 0
