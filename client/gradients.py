@@ -15,6 +15,9 @@ _PATCH_VALUES = 2**18  # unfolded image patches held at once, so that they stay 
 class RecordGradients(Protocol):
     """One parameter's gradient for each of b records."""
 
+    def __len__(self) -> int:
+        """Return the number of records, b."""
+
     def norms(self) -> Tensor:
         """Return the Euclidean norm of each record's gradient, [b]."""
 
@@ -33,6 +36,10 @@ class DenseGradients:
     """Gradients written out, [b, *shape of the parameter]."""
 
     samples: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of records, b."""
+        return len(self.samples)
 
     def norms(self) -> Tensor:
         """Return the Euclidean norm of each record's gradient, [b]."""
@@ -67,6 +74,10 @@ class OuterProducts:
 
     outputs: Tensor
     inputs: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of records, b."""
+        return len(self.outputs)
 
     def norms(self) -> Tensor:
         """Return the Euclidean norm of each record's gradient, [b]."""

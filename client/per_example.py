@@ -95,4 +95,4 @@ def _add_to(parameter: Any, gradients: RecordGradients) -> None:
 
 
 def _covers(parameter: Any, records: int) -> bool:
-    return parameter.grad_sample is not None and len(parameter.grad_sample.norms()) == records
+    return parameter.grad_sample is not None and len(parameter.grad_sample) == records

@@ -91,7 +91,7 @@ class DPTrainer:
         optimizer: OptimizerSettings,
         transform: Transform,
         device: torch.device | str = "cpu",
-        max_physical_batch_size: int = 256,
+        max_physical_batch_size: int = 128,
     ) -> None:
         if max_physical_batch_size < 1:
             raise ConfigError(f"max-physical-batch-size is {max_physical_batch_size}; give at least 1")

@@ -31,6 +31,10 @@ def network() -> nn.Module:
     )
 
 
+START = model_arrays(network())
+"""Made once, since making it seeds torch's global generator, which threads share."""
+
+
 def records(count: int, seed: int = 0) -> ImageData:
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 255, (count, 3, 8, 8), dtype=torch.uint8, generator=generator)
@@ -78,7 +82,7 @@ def fit(
     which: DPTrainer, data: ImageData, what: Charge, partition_id: int = 0, number: int = 1
 ) -> LocalUpdate:
     randomness = PrivateRandomness.reproducible(7, partition_id, number)
-    return which.fit(model_arrays(network()), data, what, randomness)
+    return which.fit(START, data, what, randomness)
 
 
 def flat(update: LocalUpdate) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

@@ -51,6 +51,12 @@ def test_a_trainer_forgets_what_it_trained_before() -> None:
     assert digest(fit(used, data, what).arrays) == expected
 
 
+def test_training_without_protection_keeps_no_activations() -> None:
+    used = trainer()
+    fit(used, records(20), charge(20, sigma=None))
+    assert used._hooked._calls == []
+
+
 def test_a_trainer_recovers_from_an_interrupted_batch() -> None:
     calls = []
 
