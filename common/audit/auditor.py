@@ -236,7 +236,7 @@ def _installed(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return "not installed as a package"
+        return "from source"
 
 
 def _code_digest() -> str:

@@ -118,7 +118,7 @@ def line_chart(
     parts = [_frame(across, up, columns, rows, y_format), _label(across, x_label)]
     if limit:
         parts.append(_limit_line(up, limit))
-    parts += [_path(points, across, up), _last_value(points[-1], across, up, last_text)]
+    parts += [_path(points, across, up), _last_value(points, across, up, last_text)]
     return _svg(title, description, WIDTH, HEIGHT, parts)
 
 
@@ -199,10 +199,12 @@ def _path(points: Sequence[Point], across: Axis, up: Axis) -> Markup:
     return Markup("").join(parts)
 
 
-def _last_value(point: Point, across: Axis, up: Axis, text: str) -> Markup:
-    below = up.at(point.y) + 20
-    y = below if below < up.start - 4 else up.at(point.y) - 10
-    return _text(across.at(point.x), y, text, "value", "end")
+def _last_value(points: Sequence[Point], across: Axis, up: Axis, text: str) -> Markup:
+    """Write the last value on the side of its point that the line does not come from."""
+    last = points[-1]
+    falling = len(points) > 1 and points[-2].y > last.y
+    below = falling and up.at(last.y) + 24 < up.start
+    return _text(across.at(last.x), up.at(last.y) + (20 if below else -10), text, "value", "end")
 
 
 def _limit_line(up: Axis, limit: Limit) -> Markup:

@@ -89,10 +89,10 @@ def _assumptions(
     samplers: set[str], noise_sources: set[str], protected: bool, broken: set[str]
 ) -> Iterator[Assumption]:
     yield Assumption(
-        text="Every computation on the images is in the ledger.",
+        text="Every update that was used is in a ledger.",
         holds="broken" if broken & {"ledger-damaged", "ledger-missing", "charge-missing"} else "checked",
-        why="Each update of this run belongs to a charge written before it. A client that trains in secret "
-        "cannot be noticed.",
+        why="Each has a charge, written and signed before the training. A client that trains in secret and "
+        "sends nothing leaves no trace.",
     )
     yield Assumption(
         text="Every step uses a fresh random sample, in which each image has the recorded chance.",

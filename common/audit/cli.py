@@ -11,12 +11,11 @@ from common.audit.auditor import audit
 from common.audit.findings import grouped
 from common.audit.report import AuditReport, verdict
 from common.audit.wording import budget_text, counted, delta_text, epsilon_text, percent_text
-from common.errors import CheckpointError
 
 MOST_CLIENTS = 20
 MOST_FINDINGS = 5
 
-VERIFIED, REFUTED, UNREADABLE = 0, 1, 2
+VERIFIED, REFUTED = 0, 1
 
 
 def run(
@@ -29,11 +28,7 @@ def run(
 
     Exit status: 0 verified, 1 something in the records is wrong, 2 the records could not be read.
     """
-    try:
-        report = audit(path, out=out)
-    except CheckpointError as error:
-        typer.echo(f"Error: {_printable(str(error))}", err=True)
-        raise typer.Exit(UNREADABLE) from None
+    report = audit(path, out=out)
     typer.echo(summary(report, (out or path) / "report.html"))
     raise typer.Exit(VERIFIED if report.verified else REFUTED)
 

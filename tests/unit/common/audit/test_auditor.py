@@ -141,6 +141,11 @@ def test_reproducible_noise_is_stamped(tmp_path: Path) -> None:
     assert report.epsilon == _epsilon(6)
 
 
+def test_settings_stamp_a_run_that_has_not_charged_anything_yet(tmp_path: Path) -> None:
+    plan = RunPlan(settings={"privacy.enabled": False}, rounds=0)
+    assert audit(write_run(tmp_path, plan).root).stamp == "NOT PRIVATE"
+
+
 def test_the_ledger_stamps_a_run_whose_settings_deny_it(tmp_path: Path) -> None:
     report = audit(write_run(tmp_path, RunPlan(change=_reproducible)).root)
     assert (report.verified, report.stamp) == (False, "NOT PRIVATE: REPRODUCIBLE NOISE")
@@ -176,7 +181,7 @@ def test_accuracy_that_is_not_a_number_becomes_null(tmp_path: Path) -> None:
     assert json.loads((folder.root / "report.json").read_text(encoding="utf-8"))["accuracy"] is None
 
 
-def test_a_thousand_clients_with_one_history_need_one_calculation(tmp_path: Path) -> None:
+def test_many_clients_with_one_history_share_its_epsilon(tmp_path: Path) -> None:
     report = inspect_run(write_run(tmp_path, RunPlan(clients=200, rounds=2)).root)
     assert (report.verified, len(report.clients)) == (True, 200)
     assert {client.epsilon for client in report.clients} == {_epsilon(4)}

@@ -66,6 +66,16 @@ def test_a_line_chart_has_a_dot_and_tooltip_a_point_and_says_the_last_value() ->
     assert heights == sorted(heights, reverse=True)
 
 
+@pytest.mark.parametrize(("before", "above"), [(1.0, True), (3.0, False)])
+def test_the_last_value_stands_where_the_line_does_not_come_from(before: float, above: bool) -> None:
+    points = [Point(x=1, y=before, tooltip=""), Point(x=2, y=2.0, tooltip="")]
+    chart = line_chart(points, title="", description="", x_label="", y_format=str, last_text="last")
+    root = ET.fromstring(chart)
+    (text,) = [text for text in root.iter("text") if text.get("class") == "value"]
+    dot = list(root.iter("circle"))[-1]
+    assert (float(text.get("y", "")) < float(dot.get("cy", ""))) == above
+
+
 def test_one_point_is_a_chart() -> None:
     point = Point(x=1, y=0.0, tooltip="only")
     chart = line_chart([point], title="", description="", x_label="", y_format=str, last_text="0")

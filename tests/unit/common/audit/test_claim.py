@@ -22,7 +22,7 @@ def test_nothing_is_broken_in_a_faithful_run() -> None:
 def test_what_the_records_contradict_is_broken() -> None:
     assert _broken(noise_sources=("reproducible",)) == ["Nobody can predict the noise."]
     assert len(_broken(protected=False)) == 3
-    assert _broken(broken=("charge-missing",)) == ["Every computation on the images is in the ledger."]
+    assert _broken(broken=("charge-missing",)) == ["Every update that was used is in a ledger."]
     assert len(_broken(broken=("delta-too-large", "normaliser-differs"))) == 2
     assert len(_broken(samplers=("poisson", "shuffle"))) == 1
 

@@ -9,6 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from common.audit.cli import run
+from common.errors import CheckpointError
 from tests.run_folders import RunPlan, write_run
 
 
@@ -45,12 +46,11 @@ def test_a_note_exits_with_0(tmp_path: Path, app: typer.Typer) -> None:
     assert "note: The run ended after 3 of 9 planned rounds." in result.stdout
 
 
-def test_no_run_exits_with_2_and_one_line(tmp_path: Path, app: typer.Typer) -> None:
+def test_no_run_is_a_user_error_for_which_the_command_exits_with_2(tmp_path: Path, app: typer.Typer) -> None:
     result = CliRunner().invoke(app, [str(tmp_path / "nowhere")])
-    assert result.exit_code == 2
+    assert isinstance(result.exception, CheckpointError)
+    assert "is not a run folder" in str(result.exception)
     assert result.stdout == ""
-    assert result.stderr.count("\n") == 1
-    assert "is not a run folder" in result.stderr
 
 
 def test_no_privacy_exits_with_0_and_is_stamped(tmp_path: Path, app: typer.Typer) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from common.audit import Finding, inspect_run
 from common.run_folder import RunFolder
-from tests.run_folders import RunPlan, charge, edit_round, sha256, write_run
+from tests.run_folders import RunPlan, charge, charge_and_release, edit_round, sha256, write_run
 
 Spoil = Callable[[RunFolder], object]
 
@@ -115,6 +115,16 @@ def test_a_charge_repeated_after_a_crash_is_matched_by_its_update(tmp_path: Path
     assert [finding.code for finding in report.findings] == ["unused-charge"]
     assert report.findings[0].where == "ledgers/client-0.jsonl entry 1"
     assert (report.clients[0].steps, report.clients[0].rounds) == (4, 1)
+
+
+def test_a_charge_of_another_run_pays_for_nothing_here(tmp_path: Path) -> None:
+    plan = RunPlan(clients=1)
+    other = write_run(tmp_path / "short", RunPlan(clients=1, rounds=2))
+    charge_and_release(other, 0, 3, plan, run="run-0")
+    findings = _findings(
+        tmp_path / "run", lambda folder: shutil.copy(other.ledger(0), folder.ledger(0)), plan
+    )
+    assert [finding.code for finding in findings] == ["charge-missing", "other-runs"]
 
 
 def test_what_weakens_trust_is_a_warning(tmp_path: Path) -> None:
