@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from common.errors import LedgerError
+from common.ledger.durable import write_new_file
 
 PAYLOAD_TYPE = b"application/vnd.fedledger.entry+json"
 
@@ -54,25 +54,16 @@ class SigningKey:
         """Write the key durably, readable by its owner only.
 
         Raises:
-            LedgerError: when the file exists; a key is never overwritten.
+            LedgerError: when the file exists (a key is never overwritten) or cannot be written.
         """
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        pem = self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         try:
-            os.write(
-                descriptor, self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-            )
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        try:
-            os.link(temporary, path)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_new_file(path, pem, mode=0o600)
         except FileExistsError:
             raise LedgerError(f"{path} exists already: a key is never overwritten") from None
-        finally:
-            temporary.unlink()
+        except OSError as error:
+            raise LedgerError(f"{path} cannot be written ({error.strerror})") from None
 
     @property
     def public(self) -> bytes:

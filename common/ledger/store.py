@@ -6,7 +6,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from common.errors import LedgerError, LedgerFork, LedgerTampered
@@ -19,6 +19,7 @@ from common.ledger.chain import (
     split_lines,
     write_line,
 )
+from common.ledger.durable import check_complete, write_new_file
 from common.ledger.entries import Body, Genesis
 from common.ledger.keys import SigningKey
 
@@ -52,12 +53,7 @@ class Ledger:
         line = write_line(genesis, sequence=0, previous=NO_PREVIOUS, key=key)
         view = parse_lines([line])
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.tmp")
-            _write_file(temporary, line.encode("ascii") + b"\n")
-            os.link(temporary, path)
-            temporary.unlink()
-            _sync_folder(path.parent)
+            write_new_file(path, line.encode("ascii") + b"\n", mode=0o644)
         except FileExistsError:
             raise LedgerError(f"{path} exists already: open it instead, a ledger is for life") from None
         except OSError as error:
@@ -76,15 +72,9 @@ class Ledger:
             LedgerError: when it cannot be read, or another process is writing to it.
         """
         data = read_bytes(path)
-        complete = data[: data.rfind(b"\n") + 1]
-        view = parse_lines(split_lines(complete, path))
-        if view.genesis.public_key != key.public:
-            raise LedgerTampered(f"{path} was signed by another key than this client's")
-        if len(complete) < len(data):
-            with _locked(path) as descriptor:
-                os.ftruncate(descriptor, len(complete))
-                os.fsync(descriptor)
-        return cls(path, key, view)
+        if data and not data.endswith(b"\n"):
+            return cls(path, key, _cut_torn_line(path, key))
+        return cls(path, key, _verified(data, path, key))
 
     @property
     def view(self) -> LedgerView:
@@ -119,45 +109,56 @@ class Ledger:
     def _write(self, descriptor: int, data: bytes) -> None:
         try:
             written = os.pwrite(descriptor, data, self._size)
+            check_complete(written, data)
             os.fsync(descriptor)
         except OSError as error:
-            os.ftruncate(descriptor, self._size)
+            with suppress(OSError):  # what stays of the line is torn, and the next `open` cuts it
+                os.ftruncate(descriptor, self._size)
             raise LedgerError(
                 f"{self._path} cannot be written ({error.strerror}): nothing was charged"
             ) from None
-        if written != len(data):
-            os.ftruncate(descriptor, self._size)
-            raise LedgerError(f"{self._path} cannot be written (the disk is full): nothing was charged")
+
+
+def _verified(data: bytes, path: Path, key: SigningKey) -> LedgerView:
+    view = parse_lines(split_lines(data, path))
+    if view.genesis.public_key != key.public:
+        raise LedgerTampered(f"{path} was signed by another key than this client's")
+    return view
+
+
+def _cut_torn_line(path: Path, key: SigningKey) -> LedgerView:
+    """Cut off a last line without newline, once the lines before it verify.
+
+    The file is read again under the lock: what looked torn may have been another process's entry on its way.
+    """
+    with _locked(path) as descriptor:
+        data = read_bytes(path)
+        complete = data[: data.rfind(b"\n") + 1]
+        view = _verified(complete, path, key)
+        if len(complete) < len(data):
+            os.ftruncate(descriptor, len(complete))
+            os.fsync(descriptor)
+    return view
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
     """Open a file for writing under an exclusive lock, without waiting for it."""
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         raise LedgerError(f"{path} cannot be opened for writing ({error.strerror})") from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor, path)
         yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise LedgerError(f"{path} is in use by another process: wait for it to end") from None
-    finally:
-        os.close(descriptor)
-
-
-def _write_file(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    try:
-        os.write(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    except OSError as error:
+        raise LedgerError(f"{path} cannot be locked ({error.strerror}): keep it on a local disk") from None

@@ -20,16 +20,13 @@ from dp_accounting.pld import PLDAccountant
 from dp_accounting.rdp.rdp_privacy_accountant import compute_epsilon
 from numpy.typing import NDArray
 
-from common.privacy.bound import SLACK, claim_interval, epsilon_bound
+from common.privacy.bound import BOUND_PRECISION, SLACK, claim_interval, epsilon_bound
 from common.privacy.budget import PrivacyBudget
 from common.privacy.mechanisms import Mechanism, PoissonGaussian, Unprotected, merge
 from common.privacy.memo import OncePerKey
 from common.privacy.renyi import ORDERS, renyi_curve
 
 ADJACENCY = NeighboringRelation.REPLACE_SPECIAL
-
-BOUND_PRECISION = 5e-4
-"""Share of an epsilon by which `epsilon_upper_bound` may lie above `epsilon_pld`."""
 
 _MOST_BOUND = 600.0
 """Beyond this the accountant's own exponentials underflow, and no bound can vouch for its answer."""
@@ -80,7 +77,7 @@ def epsilon_unamplified(mechanisms: Iterable[Mechanism], delta: float) -> float:
 
 
 def epsilon_upper_bound(mechanisms: Iterable[Mechanism], delta: float) -> float:
-    """Return an epsilon that is never below `epsilon_pld` and at most about 0.05 % above it, in milliseconds.
+    """Return an epsilon that is never below `epsilon_pld` and at most about 0.02 % above it, in milliseconds.
 
     For decisions and screens that need the epsilons of many different histories; `bound` says why it holds.
     """
@@ -102,7 +99,7 @@ def largest_epsilon(histories: Iterable[tuple[Iterable[Mechanism], float]]) -> f
     """Return the largest epsilon among many (history, delta), with one call of the accountant.
 
     The accountant is asked for the history with the highest bound. If another history's bound lies above
-    that answer, that bound is returned: at most about 0.05 % too high, never too low.
+    that answer, that bound is returned: at most about 0.02 % too high, never too low.
     """
     bounds = {(merge(mechanisms), delta): 0.0 for mechanisms, delta in histories}
     for key in bounds:

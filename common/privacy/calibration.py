@@ -11,7 +11,7 @@ from scipy import special
 
 from common.errors import BudgetExhausted
 from common.privacy.accounting import epsilon_pld, within_budget
-from common.privacy.bound import SLACK, central_limit_square, epsilon_bound
+from common.privacy.bound import BOUND_PRECISION, SLACK, central_limit_square, epsilon_bound
 from common.privacy.budget import PrivacyBudget
 from common.privacy.mechanisms import Mechanism, PoissonGaussian, Unprotected, merge
 from common.privacy.memo import OncePerKey
@@ -20,7 +20,7 @@ LEAST_NOISE_MULTIPLIER = 0.05
 MOST_NOISE_MULTIPLIER = 1000.0
 
 _MOST_EPSILON = 600.0
-_COARSE, _PRECISION = 1e-2, 2e-4
+_COARSE = 1e-2
 _FLATTEST, _STEEPEST = 0.3, 8.0
 _MOST_SECANTS = 20
 _SCALE = 10_000
@@ -91,7 +91,7 @@ def calibrate_noise_multiplier(
 def _answer(question: _Question) -> float:
     _refuse_spent(question)
     near = _search(question, _first_guess(question), _COARSE)
-    return _round_up(math.exp(_search(question, near, _PRECISION).position), question)
+    return _round_up(math.exp(_search(question, near, BOUND_PRECISION).position), question)
 
 
 def _refuse_spent(question: _Question) -> None:
@@ -128,11 +128,13 @@ def _search(question: _Question, guess: _Guess, precision: float) -> _Guess:
 
 
 def _round_up(noise_multiplier: float, question: _Question) -> float:
-    """Round up to four decimals; more noise never costs more, so the budget is still kept."""
-    rounded = math.ceil(noise_multiplier * _SCALE) / _SCALE
-    if rounded < MOST_NOISE_MULTIPLIER:
-        return rounded
-    if question.excess(MOST_NOISE_MULTIPLIER, _PRECISION) > 0:
+    """Round up to four decimals, and on until the rounded multiplier itself is seen to keep the budget."""
+    count = math.ceil(noise_multiplier * _SCALE)
+    while count < MOST_NOISE_MULTIPLIER * _SCALE and question.excess(count / _SCALE, BOUND_PRECISION) > 0:
+        count += 1
+    if count < MOST_NOISE_MULTIPLIER * _SCALE:
+        return count / _SCALE
+    if question.excess(MOST_NOISE_MULTIPLIER, BOUND_PRECISION) > 0:
         raise BudgetExhausted(
             f"{question.num_steps} steps at sample rate {float(question.sample_rate):.4g} exceed epsilon "
             f"{question.budget.epsilon:g} even with noise multiplier {MOST_NOISE_MULTIPLIER:g}, the most "

@@ -1,0 +1,51 @@
+"""Files that appear whole or not at all, and are never overwritten."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+
+def write_new_file(path: Path, data: bytes, *, mode: int) -> None:
+    """Write a file that survives a crash right after this returns; its folder is made where missing.
+
+    The temporary file is always a new one: one that a crash left behind may be the finished file under a
+    second name, which must not be written through.
+
+    Raises:
+        FileExistsError: when the path exists; it is left as it is.
+        OSError: when the disk refuses.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        _write(temporary, data, mode)
+        os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def check_complete(written: int, data: bytes) -> None:
+    """Raise OSError when a write took fewer bytes than it was given: the disk is full."""
+    if written != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        check_complete(os.write(descriptor, data), data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
