@@ -63,7 +63,6 @@ def simulate(config: RunConfig, *, observer: RunObserver | None = None) -> Simul
     _check(config)
     folder = RunFolder(root)
     write_atomically(folder.config, to_toml(config).encode())
-    _write_partitions(config, folder)
     return _run(config, folder, observer or RunObserver())
 
 
@@ -99,6 +98,7 @@ def settings_of(root: Path, changes: Settings | None = None) -> RunConfig:
 
 
 def _run(config: RunConfig, folder: RunFolder, observer: RunObserver) -> Simulation:
+    _write_partitions(config, folder)
     torch.set_num_threads(1)  # parallel over clients; and the same sums whatever the number of workers
     token = OBSERVER.set(observer)
     try:

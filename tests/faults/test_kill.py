@@ -8,7 +8,9 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from client import rounds as client_rounds
 from common.audit.auditor import audit
@@ -16,17 +18,32 @@ from common.config import RunConfig, resolve
 from common.ledger import Release, Reserve, read_ledger
 from simulations.harness import resume, simulate
 
-CLIENTS, ROUNDS, STEPS = 2, 2, 2
+CLIENTS, ROUNDS = 2, 2
 NEVER = 10**9
 
 
-def settings(out: Path, *, reproducible: bool) -> RunConfig:
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("images")
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 30), ("test", 5)):
+        for name in ("cat", "dog"):
+            folder = root / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number:02d}.png")
+    return root
+
+
+def settings(images: Path, out: Path, *, reproducible: bool) -> RunConfig:
     return resolve(
         {
             "federation.num-clients": CLIENTS,
             "federation.num-server-rounds": ROUNDS,
-            "training.local-steps": STEPS,
-            "training.sample-rate": 0.002,
+            "data.dataset": "folder",
+            "data.data-dir": str(images),
+            "data.partitioner": "iid",
             "privacy.reproducible-noise": reproducible,
             "runtime.workers": 1,
             "runtime.out": str(out),
@@ -34,8 +51,8 @@ def settings(out: Path, *, reproducible: bool) -> RunConfig:
     )
 
 
-def count_durable_steps(kill_at: int, log: Path) -> None:
-    """Kill this process with SIGKILL just before its n-th durable step, and log when training begins."""
+def count_durable_steps(kill_at: int, log: Path) -> list[int]:
+    """Kill this process just before its n-th durable step, and log every training that begins."""
     done = [0]
 
     def counted(step):
@@ -47,7 +64,8 @@ def count_durable_steps(kill_at: int, log: Path) -> None:
 
         return call
 
-    os.fsync, os.replace, os.write = counted(os.fsync), counted(os.replace), counted(os.write)
+    for name in ("fsync", "replace", "write", "pwrite", "link", "ftruncate"):
+        setattr(os, name, counted(getattr(os, name)))
     train = client_rounds.DPTrainer.fit
 
     def logged(self, arrays, data, charge, randomness):
@@ -59,26 +77,25 @@ def count_durable_steps(kill_at: int, log: Path) -> None:
     return done
 
 
-def child(out: Path, kill_at: int, *, reproducible: bool, go_on: bool) -> None:
+def child(config: RunConfig, kill_at: int, go_on: bool) -> None:
+    out = Path(config.runtime.out)
     done = count_durable_steps(kill_at, out.with_suffix(".trained"))
     if go_on:
         resume(out)
     else:
-        simulate(settings(out, reproducible=reproducible))
+        simulate(config)
     out.with_suffix(".steps").write_text(str(done[0]))
 
 
-def run_child(out: Path, kill_at: int = NEVER, *, reproducible: bool = True, go_on: bool = False) -> int:
-    process = multiprocessing.get_context("fork").Process(
-        target=child, args=(out, kill_at), kwargs={"reproducible": reproducible, "go_on": go_on}
-    )
+def run_child(config: RunConfig, kill_at: int = NEVER, *, go_on: bool = False) -> int:
+    process = multiprocessing.get_context("fork").Process(target=child, args=(config, kill_at, go_on))
     process.start()
     process.join(120)
     return process.exitcode
 
 
 def charges(out: Path, kind: type) -> list:
-    ledgers = sorted(out.glob("ledgers/*.jsonl"))
+    ledgers = sorted(out.glob("ledgers/client-*.jsonl"))
     return [entry.body for path in ledgers for entry in read_ledger(path).entries if isinstance(entry.body, kind)]
 
 
@@ -93,58 +110,59 @@ def reported_rounds(out: Path) -> list[dict]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
+def check_charged(out: Path) -> None:
+    """Nothing was trained, released or averaged that is not charged on disk."""
+    reserved = {(body.run, body.round) for body in charges(out, Reserve)}
+    assert trainings(out) <= len(charges(out, Reserve))
+    assert {(body.run, body.round) for body in charges(out, Release)} <= reserved
+    released = {body.update for body in charges(out, Release)}
+    for line in reported_rounds(out):
+        assert set(line["updates"].values()) <= released
+
+
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("whole") / "run"
-    assert run_child(out) == 0
-    return out
+def uninterrupted(images, tmp_path_factory) -> Path:
+    """A whole run; made in this process first, so that forked children find images and code loaded."""
+    folder = tmp_path_factory.mktemp("whole")
+    simulate(settings(images, folder / "warm", reproducible=True))
+    config = settings(images, folder / "run", reproducible=True)
+    assert run_child(config) == 0
+    return folder / "run"
 
 
 def durable_steps(out: Path) -> int:
     return int(out.with_suffix(".steps").read_text())
 
 
-def test_killed_at_every_durable_step_a_run_resumes_to_the_same_bits(uninterrupted, tmp_path):
+def test_killed_at_every_durable_step_a_run_resumes_to_the_same_bits(images, uninterrupted, tmp_path):
     model = (uninterrupted / "model.safetensors").read_bytes()
-    resumed = 0
+    resumed = uneven = 0
     for kill_at in range(1, durable_steps(uninterrupted) + 1):
         out = tmp_path / f"{kill_at}" / "run"
-        assert run_child(out, kill_at) == -signal.SIGKILL
-        assert trainings(out) <= len(charges(out, Reserve))
-        assert len(charges(out, Release)) <= len(charges(out, Reserve))
-        for line in reported_rounds(out):
-            assert set(line["participants"]) == set(range(CLIENTS))
-        if not (out / "checkpoint" / "state.json").exists():
-            continue
+        config = settings(images, out, reproducible=True)
+        assert run_child(config, kill_at) == -signal.SIGKILL
+        check_charged(out)
+        uneven += len({len(read_ledger(path).entries) for path in out.glob("ledgers/client-*.jsonl")}) > 1
+        if not (out / "config.toml").exists():
+            continue  # not even the settings were written: there is no run yet
         resumed += 1
-        assert run_child(out, go_on=True) == 0
+        assert run_child(config, go_on=True) == 0
         assert (out / "model.safetensors").read_bytes() == model
         assert len(charges(out, Reserve)) == len(charges(out, Release)) == CLIENTS * ROUNDS
         assert audit(out).verified
     assert resumed > 20
+    assert uneven > 3, "no kill fell between two ledger entries of one round"
 
 
-def test_killed_under_fresh_noise_every_training_stays_charged(uninterrupted, tmp_path):
+def test_killed_under_fresh_noise_every_training_stays_charged(images, uninterrupted, tmp_path):
     steps = durable_steps(uninterrupted)
-    for kill_at in range(steps // 3, steps, 5):
+    for kill_at in range(steps // 3, steps, 7):
         out = tmp_path / f"{kill_at}" / "run"
-        assert run_child(out, kill_at, reproducible=False) == -signal.SIGKILL
-        before = len(charges(out, Reserve))
-        assert trainings(out) <= before
-        if (out / "checkpoint" / "state.json").exists():
-            assert run_child(out, reproducible=False, go_on=True) == 0
-            report = audit(out)
-            assert report.verified
-            assert trainings(out) <= len(charges(out, Reserve))
-            assert all(client.epsilon <= client.budget for client in report.clients)
-
-
-def test_the_counter_really_kills_before_the_charge_is_on_disk(uninterrupted, tmp_path):
-    """Some kill point lies between two ledger appends of one round: charges differ between clients."""
-    uneven = 0
-    for kill_at in range(durable_steps(uninterrupted) // 3, durable_steps(uninterrupted)):
-        out = tmp_path / f"{kill_at}" / "run"
-        run_child(out, kill_at)
-        counts = {len(read_ledger(path).entries) for path in out.glob("ledgers/*.jsonl")}
-        uneven += len(counts) > 1
-    assert uneven > 3
+        config = settings(images, out, reproducible=False)
+        assert run_child(config, kill_at) == -signal.SIGKILL
+        check_charged(out)
+        assert run_child(config, go_on=True) == 0
+        check_charged(out)
+        report = audit(out)
+        assert report.verified
+        assert all(client.epsilon <= client.budget for client in report.clients)
