@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from common.privacy.accounting import (
-    BOUND_PRECISION,
     epsilon_pld,
     epsilon_rdp,
     epsilon_unamplified,
     epsilon_upper_bound,
 )
+from common.privacy.bound import BOUND_PRECISION
 from common.privacy.mechanisms import Mechanism
 
 MOST_EXACT_HISTORIES = 24
