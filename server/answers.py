@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from common.arrays import digest
 from common.errors import FedLedgerError, MessageError
+from common.ledger import LedgerView, Release
 from common.messages import Refusal, Reply, Update
 from server.aggregation import StreamingMean, check_update
 from server.state import ClientRecord, RunState
@@ -48,6 +49,16 @@ class Answers:
         if not isinstance(reply, Update):
             raise MessageError("it answered a training request with something else")
         check_update(reply, like=self._state.arrays, num_examples=client.num_examples)
-        self.clients[client.partition_id] = replace(client, ledger=client.ledger.extend(reply.ledger_lines))
+        ledger, update = client.ledger.extend(reply.ledger_lines), digest(reply.arrays)
+        _check_charged(ledger, self._state, update)
+        self.clients[client.partition_id] = replace(client, ledger=ledger)
         self.mean.add(reply.arrays, self._strategy.weight(client.num_examples))
-        self.updates[client.partition_id] = digest(reply.arrays)
+        self.updates[client.partition_id] = update
+
+
+def _check_charged(ledger: LedgerView, state: RunState, update: str) -> None:
+    """Refuse an update that the client's ledger does not record as this round's release."""
+    last = ledger.entries[-1].body
+    expected = (state.run, state.round + 1, update)
+    if not isinstance(last, Release) or (last.run, last.round, last.update) != expected:
+        raise MessageError("its ledger does not end with the release of this very update")

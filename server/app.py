@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -11,7 +13,7 @@ from common.data.shares import split_of
 from common.device import resolve_device
 from common.run_folder import RunFolder, run_root, write_atomically
 from server.evaluation import Evaluator
-from server.observer import OBSERVER
+from server.observer import OBSERVER, RunObserver
 from server.rounds import Coordinator
 
 app = ServerApp()
@@ -34,4 +36,5 @@ def main(grid: Grid, context: Context) -> None:
         loss=config.training.loss,
         device=resolve_device(config.runtime.device),
     )
-    Coordinator(grid=grid, config=config, folder=folder, evaluator=evaluator, observer=OBSERVER.get()).run()
+    observer = OBSERVER.get(None) or RunObserver(logging.getLogger("flwr"))
+    Coordinator(grid=grid, config=config, folder=folder, evaluator=evaluator, observer=observer).run()

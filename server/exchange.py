@@ -37,7 +37,7 @@ def ask(
         group: the round, for Flower's own log.
         heard: called once for every answer, as it arrives.
     """
-    messages = [grid.create_message(q.content, kind, q.node_id, group) for q in questions]
+    messages = [Message(q.content, q.node_id, kind, group_id=group) for q in questions]
     ids = list(grid.push_messages(messages))
     waiting = dict(zip(ids, questions, strict=True))
     early: dict[str, Reply] = {}

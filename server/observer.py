@@ -11,13 +11,20 @@ _log = logging.getLogger("fedledger.server")
 
 
 class RunObserver:
-    """Told what happens in a run; this one writes a log line a round and never stops the run."""
+    """Told what happens in a run; this one writes a log line a round and never stops the run.
+
+    Args:
+        log: where the lines go.
+    """
+
+    def __init__(self, log: logging.Logger = _log) -> None:
+        self._log = log
 
     def joined(self, state: RunState, refused: list[str]) -> None:
         """Hear who joined, before the first round, and why others did not."""
-        _log.info("%d clients joined; %d rounds are done", len(state.clients), state.round)
+        self._log.info("%d clients joined; %d rounds are done", len(state.clients), state.round)
         for reason in refused:
-            _log.warning("%s", reason)
+            self._log.warning("%s", reason)
 
     def round_started(self, number: int, cohort_size: int) -> None:
         """Hear that a round asks `cohort_size` clients."""
@@ -30,13 +37,13 @@ class RunObserver:
         accuracy = outcome.metrics["accuracy"]
         refused = len(outcome.refused)
         took_part = len(outcome.updates)
-        _log.info(
+        self._log.info(
             "round %d: accuracy %.4f, %d took part, %d did not", outcome.round, accuracy, took_part, refused
         )
 
     def ended(self, state: RunState) -> None:
         """Hear that the run is over; `state.ended` says why."""
-        _log.info("the run is over after round %d: %s", state.round, state.ended)
+        self._log.info("the run is over after round %d: %s", state.round, state.ended)
 
     @property
     def stop_requested(self) -> bool:
@@ -44,5 +51,5 @@ class RunObserver:
         return False
 
 
-OBSERVER: ContextVar[RunObserver] = ContextVar("fedledger_observer", default=RunObserver())  # noqa: B039
-"""The observer of the run in this context; whoever starts a ServerApp may set another."""
+OBSERVER: ContextVar[RunObserver] = ContextVar("fedledger_observer")
+"""The observer of the run in this context; whoever starts a ServerApp may set one."""

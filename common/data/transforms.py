@@ -55,11 +55,9 @@ class BatchTransform:
         """Gather each output pixel from where its image's flip and shift put it."""
         batch, channels, height, width = images.shape
         padding = _PADDING if self.augmentation == "flip-crop" else 0
-        flips = _draw(2, batch, generator, images.device).bool()
-        down = _draw(2 * padding + 1, batch, generator, images.device)
-        right = _draw(2 * padding + 1, batch, generator, images.device)
+        flips, down, right = _choices((2, 2 * padding + 1, 2 * padding + 1), batch, generator, images.device)
         columns = torch.arange(width, device=images.device).expand(batch, width)
-        columns = torch.where(flips, columns.flip(1), columns) + right
+        columns = torch.where(flips.bool(), columns.flip(1), columns) + right
         rows = torch.arange(height, device=images.device) + down
         places = rows[:, :, None] * (width + 2 * padding) + columns[:, None, :]
         planes = functional.pad(images, [padding] * 4).flatten(2)
@@ -67,6 +65,12 @@ class BatchTransform:
         return taken.view(images.shape)
 
 
-def _draw(below: int, batch: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """Draw int64 [batch, 1] uniform in [0, below)."""
-    return torch.randint(below, (batch, 1), generator=generator, device=generator.device).to(device)
+def _choices(
+    numbers: tuple[int, ...], batch: int, generator: torch.Generator, device: torch.device
+) -> list[Tensor]:
+    """Draw, for each number k, int64 [batch, 1] uniform in [0, k).
+
+    Image by image, so that a batch in several pieces is augmented like one in a single piece.
+    """
+    drawn = torch.randint(2**53, (batch, len(numbers)), generator=generator, device=generator.device)
+    return [column % k for k, column in zip(numbers, torch.split(drawn.to(device), 1, dim=1), strict=True)]

@@ -74,6 +74,14 @@ def test_crop_shifts_by_up_to_four_black_pixels_in_every_way() -> None:
     assert max(seen.values()) < 60  # 4,000 over 162 cases is 25 each
 
 
+def test_a_batch_in_pieces_is_augmented_like_one_in_a_single_piece() -> None:
+    transform = BatchTransform(augmentation="flip-crop", device=CPU)
+    images = _copies(32)
+    generator = _generator(3)
+    pieces = [transform(piece, generator) for piece in torch.split(images, 7)]
+    assert torch.equal(torch.cat(pieces), transform(images, _generator(3)))
+
+
 def test_the_generator_decides() -> None:
     transform = BatchTransform(augmentation="flip-crop", device=CPU)
     first, again, other = (transform(_copies(32), _generator(seed)) for seed in (1, 1, 2))

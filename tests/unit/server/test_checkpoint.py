@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.arrays import from_bytes
+from common.errors import CheckpointError
+from common.messages import Refusal
+from common.run_folder import RunFolder
+from server.checkpoint import forget_unfinished, load_state, record_round, save_state
+from server.state import RoundOutcome, RunState
+
+STATE = RunState(
+    run="abc",
+    round=3,
+    arrays={"w": np.float32([1, 2]), "b": np.float32([[3]])},
+    velocity={"w": np.float32([4, 5]), "b": np.float32([[6]])},
+    retired={7: Refusal(partition_id=7, code="budget-exhausted", reason="spent")},
+)
+
+
+def outcome(number: int) -> RoundOutcome:
+    return RoundOutcome(
+        round=number,
+        updates={2: "u2", 0: "u0"},
+        refused=(Refusal(partition_id=1, code="message", reason="odd"),),
+        input_model="before",
+        model="after",
+        metrics={"accuracy": 0.5, "loss": 1.25},
+        seconds=0.12345,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "run")
+
+
+def test_a_state_round_trips(folder):
+    save_state(folder, replace(STATE, ended="enough"))
+    read = load_state(folder)
+    assert (read.run, read.round, read.retired, read.ended) == ("abc", 3, STATE.retired, "enough")
+    for name in STATE.arrays:
+        np.testing.assert_array_equal(read.arrays[name], STATE.arrays[name])
+        np.testing.assert_array_equal(read.velocity[name], STATE.velocity[name])
+
+
+def test_only_the_last_checkpoints_arrays_are_kept(folder):
+    for number in (1, 2, 3):
+        save_state(folder, replace(STATE, round=number))
+    assert [path.name for path in folder.checkpoint.glob("*.safetensors")] == ["round-000003.safetensors"]
+
+
+def test_a_round_is_one_line_and_the_model_can_be_read_without_us(folder):
+    folder.root.mkdir()
+    record_round(folder, STATE, outcome(3), {"accuracy": 0.5})
+    (line,) = folder.rounds.read_text().splitlines()
+    assert json.loads(line) == {
+        "round": 3,
+        "accuracy": 0.5,
+        "loss": 1.25,
+        "participants": [0, 2],
+        "refused": [{"partition_id": 1, "code": "message", "reason": "odd"}],
+        "seconds": 0.123,
+        "input_model": "before",
+        "model": "after",
+        "updates": {"0": "u0", "2": "u2"},
+    }
+    assert set(from_bytes(folder.model.read_bytes())) == {"w", "b"}
+    assert json.loads(folder.evaluation.read_text()) == {"round": 3, "accuracy": 0.5}
+
+
+def test_lines_of_rounds_after_the_checkpoint_are_cut_even_if_torn(folder):
+    folder.root.mkdir()
+    folder.rounds.write_text('{"round": 1}\n{"round": 2}\n{"rou')
+    forget_unfinished(folder, 1)
+    assert folder.rounds.read_text() == '{"round": 1}\n'
+
+
+def test_without_a_checkpoint_the_way_out_is_named(folder):
+    with pytest.raises(CheckpointError, match="holds no checkpoint: start a new run"):
+        load_state(folder)
+
+
+def test_a_changed_byte_is_found(folder):
+    save_state(folder, STATE)
+    path = folder.checkpoint / "round-000003.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_state(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [("{", "cannot be read"), ('{"schema": "other/9"}', "not of schema"), ("[]", "not of schema")]
+)
+def test_a_foreign_state_file_is_refused(folder, content, reason):
+    folder.checkpoint.mkdir(parents=True)
+    (folder.checkpoint / "state.json").write_text(content)
+    with pytest.raises(CheckpointError, match=reason):
+        load_state(folder)
+
+
+def test_a_missing_arrays_file_is_named(folder):
+    save_state(folder, STATE)
+    (folder.checkpoint / "round-000003.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="round-000003.safetensors is missing"):
+        load_state(folder)
