@@ -12,14 +12,8 @@ from flwr.clientapp.typing import ClientAppCallable
 from client.rounds import train_round
 from client.site import open_site
 from common.errors import FedLedgerError
-from common.messages import (
-    Description,
-    Refusal,
-    Reply,
-    parse_describe_request,
-    parse_train_request,
-    reply_record,
-)
+from common.messages import parse_describe_request, parse_train_request, reply_record
+from common.protocol import Description, Refusal, Reply
 
 _log = logging.getLogger("fedledger.client")
 

@@ -10,11 +10,11 @@ from client.trainer import Charge
 from common.config import PrivacySettings, TrainingSettings
 from common.errors import BudgetExhausted, PolicyRefused
 from common.ledger import LedgerView
-from common.messages import Proposal
 from common.privacy.accounting import epsilon_upper_bound, within_budget
 from common.privacy.budget import PrivacyBudget
 from common.privacy.calibration import calibrate_noise_multiplier
 from common.privacy.mechanisms import Mechanism, PoissonGaussian, Unprotected
+from common.protocol import Proposal
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,9 @@ from common.data import BatchTransform
 from common.device import resolve_device
 from common.errors import LedgerTampered
 from common.ledger import Release, Reserve
-from common.messages import Proposal, TrainRequest, Update
 from common.models import build_loss, build_model
 from common.privacy.mechanisms import PoissonGaussian
+from common.protocol import Proposal, TrainRequest, Update
 
 LEARNING_RATES = {True: 1.0, False: 0.05}
 """What learning-rate = "auto" means with and without privacy: unclipped gradients are larger."""

@@ -39,6 +39,9 @@ class Site:
 def open_site(context: Context) -> Site:
     """Return the site that a node's context names, opening data and ledger on first use.
 
+    Under Flower's simulation runtime any of several processes may answer any message of a client, one at
+    a time; so each message begins with the ledger as it is on disk.
+
     Raises:
         ConfigError: when the node's number does not fit the settings.
         DataError: when its records cannot be read.
@@ -50,6 +53,7 @@ def open_site(context: Context) -> Site:
         site = _sites.get((folder.root, partition_id))
         if site is None:
             site = _sites[folder.root, partition_id] = _open(context, folder, partition_id)
+    site.ledger.catch_up()
     return site
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from common.arrays import Arrays
 from common.errors import MessageError
-from common.messages import Update
+from common.protocol import Update
 
 
 class StreamingMean:

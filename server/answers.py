@@ -7,7 +7,7 @@ from dataclasses import replace
 from common.arrays import digest
 from common.errors import FedLedgerError, MessageError
 from common.ledger import LedgerView, Release
-from common.messages import Refusal, Reply, Update
+from common.protocol import Refusal, Reply, Update
 from server.aggregation import StreamingMean, check_update
 from server.state import ClientRecord, RunState
 from server.strategy import FedAvg

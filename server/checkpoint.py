@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 
 from common.arrays import Arrays, from_bytes, to_bytes
 from common.errors import CheckpointError
-from common.messages import Refusal
+from common.protocol import Refusal
 from common.run_folder import RunFolder, append_line, write_atomically
 from server.state import RoundOutcome, RunState
 

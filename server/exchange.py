@@ -10,7 +10,8 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from common.errors import MessageError
-from common.messages import Refusal, Reply, parse_reply
+from common.messages import parse_reply
+from common.protocol import Refusal, Reply
 
 _PAUSE_SECONDS = 0.05
 

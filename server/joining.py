@@ -9,7 +9,8 @@ from flwr.serverapp import Grid
 
 from common.errors import FedLedgerError, MessageError, RoundFailed
 from common.ledger import parse_lines
-from common.messages import DescribeRequest, Description, Refusal, Reply, describe_request_record
+from common.messages import describe_request_record
+from common.protocol import DescribeRequest, Description, Refusal, Reply
 from server.exchange import Question, ask
 from server.observer import RunObserver
 from server.state import ClientRecord, RunState

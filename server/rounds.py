@@ -12,8 +12,9 @@ from flwr.serverapp import Grid
 
 from common.arrays import digest
 from common.config import RunConfig
-from common.messages import Reply, TrainRequest, pack_arrays, train_request_record
+from common.messages import pack_arrays, train_request_record
 from common.models import initial_arrays
+from common.protocol import Reply, TrainRequest
 from common.run_folder import RunFolder
 from server.answers import Answers
 from server.checkpoint import forget_unfinished, load_state, record_round, save_state

@@ -7,7 +7,7 @@ from typing import Any
 
 from common.arrays import Arrays
 from common.ledger import LedgerView
-from common.messages import Refusal
+from common.protocol import Refusal
 
 
 @dataclass(frozen=True, kw_only=True)

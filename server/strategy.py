@@ -9,7 +9,7 @@ import numpy as np
 
 from common.arrays import Arrays
 from common.config import RunConfig
-from common.messages import Proposal
+from common.protocol import Proposal
 
 _COHORT_STREAM = 0xC0407
 

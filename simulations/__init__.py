@@ -11,7 +11,7 @@ __all__ = ["Simulation", "resume", "simulate"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the harness when it is used: it brings torch and flwr, which the command's --help does not need."""
+    """Load the harness when it is used: it brings torch and flwr, which --help does not need."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from simulations import harness

@@ -96,7 +96,9 @@ def run_child(config: RunConfig, kill_at: int = NEVER, *, go_on: bool = False) -
 
 def charges(out: Path, kind: type) -> list:
     ledgers = sorted(out.glob("ledgers/client-*.jsonl"))
-    return [entry.body for path in ledgers for entry in read_ledger(path).entries if isinstance(entry.body, kind)]
+    return [
+        entry.body for path in ledgers for entry in read_ledger(path).entries if isinstance(entry.body, kind)
+    ]
 
 
 def trainings(out: Path) -> int:

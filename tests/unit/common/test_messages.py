@@ -7,17 +7,8 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from common.config import TrainingSettings
 from common.errors import MessageError
-from common.messages import (
-    Description,
-    Proposal,
-    Refusal,
-    TrainRequest,
-    Update,
-    parse_reply,
-    parse_train_request,
-    reply_record,
-    train_request_record,
-)
+from common.messages import parse_reply, parse_train_request, reply_record, train_request_record
+from common.protocol import Description, Proposal, Refusal, TrainRequest, Update
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.errors import MessageError
-from common.messages import Update
+from common.protocol import Update
 from server.aggregation import StreamingMean, check_update
 
 MODEL = {"w": np.zeros((2, 2), dtype=np.float32), "b": np.zeros(2, dtype=np.float32)}

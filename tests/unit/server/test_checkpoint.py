@@ -9,7 +9,7 @@ import pytest
 
 from common.arrays import from_bytes
 from common.errors import CheckpointError
-from common.messages import Refusal
+from common.protocol import Refusal
 from common.run_folder import RunFolder
 from server.checkpoint import forget_unfinished, load_state, record_round, save_state
 from server.state import RoundOutcome, RunState
@@ -97,7 +97,8 @@ def test_a_changed_byte_is_found(folder):
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [("{", "cannot be read"), ('{"schema": "other/9"}', "not of schema"), ("[]", "not of schema")]
+    ("content", "reason"),
+    [("{", "cannot be read"), ('{"schema": "other/9"}', "not of schema"), ("[]", "not of schema")],
 )
 def test_a_foreign_state_file_is_refused(folder, content, reason):
     folder.checkpoint.mkdir(parents=True)

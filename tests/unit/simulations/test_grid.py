@@ -24,7 +24,9 @@ def grid_of(train, workers: int = 2) -> InProcessGrid:
 
 
 def content() -> RecordDict:
-    return RecordDict({"a": ArrayRecord({"w": Array(np.zeros(3, dtype=np.float32))}), "c": ConfigRecord({"x": 1})})
+    return RecordDict(
+        {"a": ArrayRecord({"w": Array(np.zeros(3, dtype=np.float32))}), "c": ConfigRecord({"x": 1})}
+    )
 
 
 def spoil(message: Message, ctx: Context) -> Message:
