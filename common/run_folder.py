@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import CheckpointError
+from common.errors import CheckpointError, ConfigError
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,15 @@ def run_root(out: str, run_id: int) -> Path:
     """Return a run's folder: `runtime.out`, or else one named after Flower's run id.
 
     The latter lies in $FEDLEDGER_HOME/runs or ~/.fedledger/runs.
+
+    Raises:
+        ConfigError: when `out` is relative: Flower's processes do not run where the user is.
     """
     if out != "auto":
-        return Path(out).expanduser().absolute()
+        root = Path(out).expanduser()
+        if not root.is_absolute():
+            raise ConfigError(f'runtime.out = {out!r} is relative: give an absolute path, or "auto"')
+        return root
     home = Path(os.environ.get("FEDLEDGER_HOME", "~/.fedledger")).expanduser()
     return home / "runs" / f"flower-{run_id}"
 

@@ -81,6 +81,22 @@ class Ledger:
         """The entries so far; unchanging, a later append gives a new view."""
         return self._view
 
+    def catch_up(self) -> None:
+        """Take in what another process of the same client has appended since.
+
+        Raises:
+            LedgerFork: when the file no longer begins with the entries that are known here.
+            LedgerTampered: when what was appended does not verify.
+            LedgerError: when the file cannot be read, or another process is writing to it.
+        """
+        with self._appending:
+            if len(read_bytes(self._path)) == self._size:
+                return
+            latest, known = Ledger.open(self._path, self._key), self._view.lines
+            if latest.view.lines[: len(known)] != known:
+                raise LedgerFork(f"{self._path} lost entries that it held: put the newest copy back")
+            self._view, self._size = latest._view, latest._size
+
     def append(self, body: Body) -> Entry:
         """Add an entry; when this returns it is on disk.
 
