@@ -64,12 +64,14 @@ class ClientPolicy:
     def _affordable(
         self, proposal: Proposal, ledger: LedgerView, budget: PrivacyBudget, step: _Step, run: str
     ) -> PoissonGaussian:
-        noise_multiplier = proposal.noise_multiplier or calibrate_noise_multiplier(
-            budget=budget,
-            sample_rate=step.sample_rate,
-            num_steps=step.num_steps * proposal.planned_rounds,
-            prior=ledger.mechanisms(exclude_run=run),
-        )
+        noise_multiplier = proposal.noise_multiplier
+        if noise_multiplier is None:
+            noise_multiplier = calibrate_noise_multiplier(
+                budget=budget,
+                sample_rate=step.sample_rate,
+                num_steps=step.num_steps * proposal.planned_rounds,
+                prior=ledger.mechanisms(exclude_run=run),
+            )
         mechanism = PoissonGaussian(
             noise_multiplier=noise_multiplier, sample_rate=step.sample_rate, num_steps=step.num_steps
         )

@@ -1,0 +1,64 @@
+"""Fixtures that several test files need: a tiny folder of images, and settings for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.supercore.task_identity import TaskIdentity
+from PIL import Image
+
+from client.site import close_sites
+from common.config import RunConfig, resolve
+
+TRAIN, TEST = 24, 5
+"""Images of each of the two classes."""
+
+
+@pytest.fixture(scope="session")
+def tiny_images(tmp_path_factory) -> Path:
+    """Return a folder of 48 training and 10 test images of 32 x 32 pixels, in the classes cat and dog."""
+    root: Path = tmp_path_factory.mktemp("tiny-images")
+    generator = np.random.default_rng(0)
+    for part, count in (("train", TRAIN), ("test", TEST)):
+        for name in ("cat", "dog"):
+            folder = root / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number:02d}.png")
+    return root
+
+
+@pytest.fixture
+def tiny_settings(tiny_images, tmp_path) -> Callable[..., RunConfig]:
+    """Return a function from a run folder's name and settings to a run of two clients of 24 images each."""
+
+    def settings(out: str = "run", changes: dict[str, Any] | None = None) -> RunConfig:
+        return resolve(
+            {
+                "federation.num-clients": 2,
+                "federation.num-server-rounds": 3,
+                "data.dataset": "folder",
+                "data.data-dir": str(tiny_images),
+                "data.partitioner": "iid",
+                "data.min-partition-size": 1,
+                "runtime.workers": 1,
+                "runtime.device": "cpu",
+                "runtime.out": str(tmp_path / out),
+            },
+            changes or {},
+        )
+
+    yield settings
+    for folder in tmp_path.iterdir():
+        close_sites(folder)
+
+
+@pytest.fixture
+def flower_identity() -> None:
+    """Give this process the identity that Flower's runtime would, so that it may make messages."""
+    TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1

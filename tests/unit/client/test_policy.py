@@ -1,0 +1,183 @@
+"""What a client permits, and what exactly it charges."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from client.policy import ClientPolicy, sample_rate_of, steps_of
+from common.config import PrivacySettings, TrainingSettings
+from common.errors import BudgetExhausted, ConfigError, PolicyRefused
+from common.ledger import Genesis, Reserve, SigningKey, parse_lines
+from common.ledger.chain import NO_PREVIOUS, LedgerView, write_line
+from common.privacy.accounting import epsilon_pld
+from common.privacy.budget import PrivacyBudget
+from common.privacy.mechanisms import PoissonGaussian, Unprotected
+from common.protocol import Proposal
+
+DELTA = 1e-5
+KEY = SigningKey.generate()
+PRIVATE = ClientPolicy(budget=PrivacyBudget(epsilon=3.0, delta=DELTA))
+OPEN = ClientPolicy(budget=None)
+PROPOSAL = Proposal(
+    training=TrainingSettings(sample_rate=0.1, local_steps=5),
+    private=True,
+    max_grad_norm=0.7,
+    noise_multiplier=None,
+    planned_rounds=4,
+)
+
+
+def ledger(num_examples: int = 100) -> LedgerView:
+    genesis = Genesis.new(KEY, delta=DELTA, budget_epsilon=3.0, num_examples=num_examples)
+    return parse_lines([write_line(genesis, sequence=0, previous=NO_PREVIOUS, key=KEY)])
+
+
+def charged(view: LedgerView, mechanism: PoissonGaussian, *, run: str) -> LedgerView:
+    body = Reserve(
+        run=run,
+        round=1,
+        purpose="train",
+        mechanisms=(mechanism,),
+        max_grad_norm=1.0,
+        normaliser=Fraction(10),
+        sampler="poisson",
+        noise_source="chacha20",
+        input_model="0" * 64,
+    )
+    return view.extend([write_line(body, sequence=len(view.entries), previous=view.head, key=KEY)])
+
+
+def noisy(sigma: float, steps: int, rate: Fraction = Fraction(1, 10)) -> PoissonGaussian:
+    return PoissonGaussian(noise_multiplier=sigma, sample_rate=rate, num_steps=steps)
+
+
+@pytest.mark.parametrize(
+    ("settings", "num_examples", "rate"),
+    [
+        ({"sample_rate": 0.2}, 7, Fraction(1, 5)),
+        ({"sample_rate": 0.1}, 7, Fraction(1, 10)),
+        ({"sample_rate": 1e-05}, 7, Fraction(1, 100_000)),
+        ({"sample_rate": 1.0}, 7, Fraction(1)),
+        ({"sample_rate": "off", "batch_size": 7}, 41, Fraction(7, 41)),
+        ({"sample_rate": "off", "batch_size": 10}, 103, Fraction(10, 103)),
+        ({"sample_rate": "off", "batch_size": 64}, 41, Fraction(1)),
+    ],
+)
+def test_the_sample_rate_is_exact(settings, num_examples, rate):
+    assert sample_rate_of(TrainingSettings(**settings), num_examples) == rate
+
+
+@pytest.mark.parametrize(
+    ("settings", "rate", "steps"),
+    [
+        ({"local_steps": 3}, Fraction(1, 10), 3),
+        ({"local_steps": "off", "local_epochs": 1}, Fraction(1, 10), 10),
+        ({"local_steps": "off", "local_epochs": 2}, Fraction(7, 41), 12),  # 2 * 41/7 = 11.71
+        ({"local_steps": "off", "local_epochs": 3}, Fraction(1), 3),
+        ({"local_steps": "off", "local_epochs": 1}, Fraction(10, 103), 11),  # 10.3
+    ],
+)
+def test_steps_are_as_set_or_cover_the_epochs(settings, rate, steps):
+    assert steps_of(TrainingSettings(**settings), rate) == steps
+
+
+def test_a_charge_is_all_that_the_round_may_do():
+    charge = PRIVATE.permit(replace(PROPOSAL, noise_multiplier=2.5), ledger(), run="r")
+    assert charge.mechanism == noisy(2.5, 5)
+    assert (charge.sample_rate, charge.max_grad_norm, charge.num_examples) == (Fraction(1, 10), 0.7, 100)
+    assert charge.expected_batch_size == 10
+
+
+def test_calibrated_noise_spends_the_budget_over_the_planned_rounds_and_no_more():
+    mechanism = PRIVATE.permit(PROPOSAL, ledger(), run="r").mechanism
+    assert isinstance(mechanism, PoissonGaussian)
+    assert (mechanism.sample_rate, mechanism.num_steps) == (Fraction(1, 10), 5)
+    whole = noisy(mechanism.noise_multiplier, 4 * 5)
+    assert 2.99 < epsilon_pld([whole], DELTA) <= 3.0
+
+
+def test_calibration_gives_the_same_noise_in_every_round_of_a_run():
+    view, first = ledger(), PRIVATE.permit(PROPOSAL, ledger(), run="r").mechanism
+    for _ in range(3):
+        view = charged(view, first, run="r")
+        assert PRIVATE.permit(PROPOSAL, view, run="r").mechanism == first
+    view = charged(view, first, run="r")
+    with pytest.raises(BudgetExhausted):
+        PRIVATE.permit(PROPOSAL, view, run="r")
+
+
+def test_calibration_counts_what_earlier_runs_spent():
+    fresh = PRIVATE.permit(PROPOSAL, ledger(), run="r").mechanism
+    earlier = noisy(fresh.noise_multiplier, 10)
+    later = PRIVATE.permit(PROPOSAL, charged(ledger(), earlier, run="before"), run="r").mechanism
+    assert later.noise_multiplier > fresh.noise_multiplier
+    assert 2.99 < epsilon_pld([earlier, noisy(later.noise_multiplier, 20)], DELTA) <= 3.0
+
+
+def test_fixed_noise_is_refused_in_the_first_round_that_would_exceed_the_budget():
+    view, rounds = ledger(), 0
+    proposal = replace(PROPOSAL, noise_multiplier=1.0)
+    while epsilon_pld([noisy(1.0, 5 * (rounds + 1))], DELTA) <= 3.0:
+        view = charged(view, PRIVATE.permit(proposal, view, run="r").mechanism, run="r")
+        rounds += 1
+    assert rounds >= 2
+    with pytest.raises(BudgetExhausted, match="lifetime budget of 3 at delta 1e-05") as caught:
+        PRIVATE.permit(proposal, view, run="r")
+    assert "\n" not in str(caught.value)
+
+
+def test_charges_of_any_run_count_against_fixed_noise():
+    nearly = noisy(1.0, 1)
+    while epsilon_pld([noisy(1.0, nearly.num_steps + 5)], DELTA) <= 3.0:
+        nearly = noisy(1.0, nearly.num_steps + 5)
+    proposal = replace(PROPOSAL, noise_multiplier=1.0)
+    assert PRIVATE.permit(proposal, ledger(), run="r").mechanism == noisy(1.0, 5)
+    with pytest.raises(BudgetExhausted):
+        PRIVATE.permit(proposal, charged(ledger(), nearly, run="another"), run="r")
+
+
+def test_a_spent_budget_refuses_calibration_too():
+    with pytest.raises(BudgetExhausted):
+        PRIVATE.permit(PROPOSAL, charged(ledger(), noisy(0.3, 50), run="before"), run="r")
+
+
+def test_a_private_client_never_trains_without_protection():
+    with pytest.raises(PolicyRefused, match="unprotected training was proposed"):
+        PRIVATE.permit(replace(PROPOSAL, private=False), ledger(), run="r")
+
+
+def test_a_ledger_for_unprotected_training_is_for_nothing_else():
+    with pytest.raises(PolicyRefused, match="private training was proposed"):
+        OPEN.permit(PROPOSAL, ledger(), run="r")
+    charge = OPEN.permit(replace(PROPOSAL, private=False), ledger(), run="r")
+    assert charge.mechanism == Unprotected(num_steps=5)
+    assert charge.sample_rate == Fraction(1, 10)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"noise_multiplier": 0.0},
+        {"noise_multiplier": -1.0},
+        {"noise_multiplier": float("nan")},
+        {"noise_multiplier": float("inf")},
+        {"max_grad_norm": 0.0},
+        {"max_grad_norm": float("nan")},
+        {"max_grad_norm": float("inf")},
+        {"planned_rounds": 0},
+        {"planned_rounds": -3},
+    ],
+)
+def test_a_proposal_out_of_range_is_refused(changes):
+    with pytest.raises(ConfigError):
+        PRIVATE.permit(replace(PROPOSAL, **changes), ledger(), run="r")
+
+
+def test_a_simulated_clients_policy_is_the_settings():
+    assert ClientPolicy.from_settings(PrivacySettings(epsilon=2.0), delta=1e-6).budget == PrivacyBudget(
+        epsilon=2.0, delta=1e-6
+    )
+    assert ClientPolicy.from_settings(PrivacySettings(enabled=False), delta=1e-6).budget is None
