@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import fft, special
 
+from common.privacy.losses import DOUBLINGS, Floats, LossDistribution, discretise, loss_range
 from common.privacy.mechanisms import PoissonGaussian
 
 FINEST_INTERVAL = 1e-4
@@ -37,48 +36,8 @@ BOUND_PRECISION = 2e-4
 
 _TAIL = 1e-7
 _ROUNDING = 1e-14
-_SIGMAS = 10.0
 _MOST_MULTIPLE = 1000
 _MOST_POINTS = 2**18
-_NEGLIGIBLE = 1e-150
-_DOUBLINGS = 2.0 ** np.arange(6)
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _LossDistribution:
-    """Probabilities [k] of the privacy losses (first + i) * interval, and of an infinite loss."""
-
-    first: int
-    probabilities: Floats
-    infinite: float
-
-    def cumulants(self, order: float, interval: float) -> Floats:
-        """Return log E[exp(k * order * loss)] over the finite losses for k = 1, 2, 4, ..., 32.
-
-        Doubling an order squares the exponentials, which costs far less than new ones, unless they become
-        subnormal: those are too small to count.
-        """
-        exponents = (self.first + np.arange(len(self.probabilities))) * (interval * order)
-        largest = float(exponents.max())
-        powers, masses = np.exp(exponents - largest), np.maximum(self.probabilities, 0.0)
-        moments = [float(np.sum(powers * masses))]
-        for _ in _DOUBLINGS[1:]:
-            powers[powers < _NEGLIGIBLE] = 0.0
-            powers *= powers
-            moments.append(float(np.sum(powers * masses)))
-        with np.errstate(divide="ignore"):
-            return np.asarray(np.log(moments) + _DOUBLINGS * largest)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Pair:
-    """The losses of one mechanism when the record is present, and when it is zeroed out."""
-
-    present: _LossDistribution
-    absent: _LossDistribution
-    num_steps: int
 
 
 def epsilon_bound(mechanisms: Sequence[PoissonGaussian], delta: float, *, precision: float) -> float:
@@ -110,7 +69,7 @@ def claim_interval(mechanisms: Sequence[PoissonGaussian]) -> float:
     That is a quarter of a million for one step and four million for the sum. It takes noise multipliers
     below 0.5, or epsilons above 300, to need more than 1e-4.
     """
-    one_step = max(_loss_range(m.noise_multiplier, float(m.sample_rate)).width for m in mechanisms)
+    one_step = max(loss_range(m.noise_multiplier, float(m.sample_rate)).width for m in mechanisms)
     total = gaussian_estimate(mechanisms, 1e-15)
     wanted = max(one_step / _MOST_POINTS, total / (16 * _MOST_POINTS), FINEST_INTERVAL)
     return float(FINEST_INTERVAL * 2 ** math.ceil(math.log2(wanted / FINEST_INTERVAL)))
@@ -156,102 +115,35 @@ def epsilon_at_interval(mechanisms: Sequence[PoissonGaussian], delta: float, *, 
         delta: in (0, 1).
         interval: distance of two neighbouring losses, in nats.
     """
-    pairs = [_discretise(mechanism, interval) for mechanism in mechanisms]
+    pairs = [discretise(mechanism, interval) for mechanism in mechanisms]
     steps = [pair.num_steps for pair in pairs]
     present = _compose([pair.present for pair in pairs], steps, interval, _TAIL * delta)
     absent = _compose([pair.absent for pair in pairs], steps, interval, _TAIL * delta)
-    return max(_epsilon_at(present, delta, interval), _epsilon_at(absent, delta, interval))
-
-
-def _discretise(mechanism: PoissonGaussian, interval: float) -> _Pair:
-    """Replace the pair of distributions of one step by a dominating pair on multiples of the interval.
-
-    The line before the first point starts at delta(t = 0) = 1 and the curve stays level after the last
-    point, both above the true curve. Swapping the pair mirrors the losses and weighs each with exp(-loss);
-    what the first line cuts off, at most the tail beyond ten standard deviations, becomes an infinite loss.
-    """
-    sigma, rate = mechanism.noise_multiplier, float(mechanism.sample_rate)
-    edges = _loss_range(sigma, rate)
-    first, last = math.floor(edges.low / interval), math.ceil(edges.high / interval)
-    losses: Floats = np.arange(first, last + 1, dtype=np.float64) * interval
-    curve = _hockey_stick(losses, sigma, rate)
-    slopes = np.diff(curve)
-    present = np.zeros_like(curve)
-    present[:-1] += slopes / math.expm1(interval)
-    present[1:] += slopes / math.expm1(-interval)
-    present[0] += 1 - curve[0]
-    absent = (present * np.exp(np.minimum(-losses, 700.0)))[::-1]
-    return _Pair(
-        present=_LossDistribution(first=first, probabilities=present, infinite=float(curve[-1])),
-        absent=_LossDistribution(first=-last, probabilities=absent, infinite=float(special.ndtr(-_SIGMAS))),
-        num_steps=mechanism.num_steps,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _LossRange:
-    """The losses of one step between ten standard deviations of noise on either side."""
-
-    low: float
-    high: float
-
-    @property
-    def width(self) -> float:
-        return self.high - self.low
-
-
-def _loss_range(sigma: float, rate: float) -> _LossRange:
-    low, high = (
-        float(np.logaddexp(_log_or_minus_infinity(1 - rate), math.log(rate) + (2 * x - 1) / (2 * sigma**2)))
-        for x in (-_SIGMAS * sigma, 1 + _SIGMAS * sigma)
-    )
-    return _LossRange(low=low, high=high)
-
-
-def _log_or_minus_infinity(value: float) -> float:
-    return math.log(value) if value > 0 else -math.inf
-
-
-def _hockey_stick(losses: Floats, sigma: float, rate: float) -> Floats:
-    """Return delta at each loss: probability with the record less exp(loss) times that without.
-
-    With t = exp(loss) and x the output at which the ratio of densities is t:
-    rate * P[N(1, sigma) > x] - (t - 1 + rate) * P[N(0, sigma) > x], and 1 - t where no output has that ratio.
-    """
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        log_excess = losses + np.log1p(-(1 - rate) * np.exp(-losses))
-    reached = np.isfinite(log_excess)
-    log_excess = np.where(reached, log_excess, 0.0)
-    threshold = sigma**2 * (log_excess - math.log(rate)) + 0.5
-    above = np.exp(math.log(rate) + special.log_ndtr((1 - threshold) / sigma))
-    above -= np.exp(log_excess + special.log_ndtr(-threshold / sigma))
-    return np.where(reached, np.maximum(above, 0.0), -np.expm1(np.minimum(losses, 0.0)))
+    return max(present.epsilon(delta, interval), absent.epsilon(delta, interval))
 
 
 def _compose(
-    parts: Sequence[_LossDistribution], steps: Sequence[int], interval: float, tail: float
-) -> _LossDistribution:
+    parts: Sequence[LossDistribution], steps: Sequence[int], interval: float, tail: float
+) -> LossDistribution:
     """Add up the losses of every step of every part; the mass outside the window counts as infinite.
 
     So does a little more than the accountant itself cuts off and loses to rounding.
     """
     start = sum(part.first * count for part, count in zip(parts, steps, strict=True))
-    stop = sum((part.first + len(part.probabilities) - 1) * n for part, n in zip(parts, steps, strict=True))
     low, high = _window(parts, steps, interval, tail)
-    low, high = max(low, start), min(high, stop)
     length = fft.next_fast_len(max(high - low + 1, *(len(part.probabilities) for part in parts)), real=True)
     spectrum = np.ones(length // 2 + 1, dtype=np.complex128)
     for part, count in zip(parts, steps, strict=True):
         spectrum *= fft.rfft(part.probabilities, length) ** count
     total = np.roll(fft.irfft(spectrum, length), -((low - start) % length))[: high - low + 1]
     finite = sum(count * math.log1p(-part.infinite) for part, count in zip(parts, steps, strict=True))
-    return _LossDistribution(
+    return LossDistribution(
         first=low, probabilities=total, infinite=-math.expm1(finite) + 2 * tail + _ROUNDING
     )
 
 
 def _window(
-    parts: Sequence[_LossDistribution], steps: Sequence[int], interval: float, tail: float
+    parts: Sequence[LossDistribution], steps: Sequence[int], interval: float, tail: float
 ) -> tuple[int, int]:
     """Bound the sum of the losses on both sides by Chernoff's inequality, each with probability `tail`."""
     variance = 0.0
@@ -259,35 +151,17 @@ def _window(
         losses = (part.first + np.arange(len(part.probabilities))) * interval
         mean = float(np.sum(part.probabilities * losses))
         variance += count * max(float(np.sum(part.probabilities * (losses - mean) ** 2)), interval**2 * 1e-9)
-    order = math.sqrt(-2 * math.log(tail) / variance) / _DOUBLINGS[-1]
-    high = np.min(_chernoff(parts, steps, interval, order, tail))
-    low = np.max(_chernoff(parts, steps, interval, -order, tail))
-    return math.floor(low / interval), math.ceil(high / interval)
+    order = math.sqrt(-2 * math.log(tail) / variance) / DOUBLINGS[-1]
+    start = sum(part.first * count for part, count in zip(parts, steps, strict=True))
+    stop = sum((part.first + len(part.probabilities) - 1) * n for part, n in zip(parts, steps, strict=True))
+    low = max(start, float(np.max(_chernoff(parts, steps, interval, -order, tail))) / interval)
+    high = min(stop, float(np.min(_chernoff(parts, steps, interval, order, tail))) / interval)
+    return math.floor(low), math.ceil(high)
 
 
 def _chernoff(
-    parts: Sequence[_LossDistribution], steps: Sequence[int], interval: float, order: float, tail: float
+    parts: Sequence[LossDistribution], steps: Sequence[int], interval: float, order: float, tail: float
 ) -> Floats:
     """Return limits that the sum of the losses passes with probability `tail`, one for each doubling."""
     cumulants = [count * part.cumulants(order, interval) for part, count in zip(parts, steps, strict=True)]
-    return np.asarray((np.sum(cumulants, axis=0) - math.log(tail)) / (order * _DOUBLINGS))
-
-
-def _epsilon_at(total: _LossDistribution, delta: float, interval: float) -> float:
-    """Return the smallest epsilon >= 0 at which the curve of the composed losses is at most delta.
-
-    The curve is infinite + sum over losses above epsilon of p * (1 - exp(epsilon - loss)); between two
-    neighbouring losses it is solved for epsilon directly.
-    """
-    if total.infinite > delta:
-        return math.inf
-    losses = (total.first + np.arange(len(total.probabilities))) * interval
-    losses, masses = losses[losses > 0], np.maximum(total.probabilities[losses > 0], 0.0)
-    mass = total.infinite + np.cumsum(masses[::-1])[::-1]
-    with np.errstate(divide="ignore"):
-        log_weighted = np.logaddexp.accumulate((np.log(masses) - losses)[::-1])[::-1]
-    too_much = np.flatnonzero(mass - np.exp(losses + log_weighted) > delta)
-    index = int(too_much[-1]) + 1 if len(too_much) else 0
-    if index == len(losses) or mass[index] <= delta:
-        return float(losses[index - 1]) if index else 0.0
-    return max(0.0, math.log(mass[index] - delta) - float(log_weighted[index]))
+    return np.asarray((np.sum(cumulants, axis=0) - math.log(tail)) / (order * DOUBLINGS))

@@ -76,3 +76,9 @@ def test_the_claim_s_interval_widens_only_for_little_noise_or_much_loss():
 def test_the_estimate_is_exact_for_many_full_steps():
     # 100 steps of sigma 10 are one Gaussian of mu 1: mu^2 / 2 + 4.265 mu, an upper estimate of 4.377.
     assert gaussian_estimate(mechanisms([(10.0, "1", 100)]), 1e-5) == pytest.approx(4.765, abs=1e-2)
+
+
+def test_almost_no_loss_at_all_is_bounded_too():
+    # One record in 10^9 batches: with probability 1 - 1e-9 it is in none.
+    assert epsilon_bound(mechanisms([(0.3, "1/1000000000", 1)]), 1e-5, precision=1e-3) < 1e-4
+    assert 0 < epsilon_bound(mechanisms([(0.3, "1/1000000000", 1)]), 1e-10, precision=1e-3) < 5
