@@ -34,8 +34,8 @@ class LossDistribution:
     def cumulants(self, order: float, interval: float) -> Floats:
         """Return log E[exp(k * order * loss)] for each k in DOUBLINGS, infinite where it is unknown.
 
-        Infinite losses are left out. Doubling an order squares the exponentials, which costs far less than new ones, unless they become
-        subnormal: those are too small to count.
+        Infinite losses are left out. Doubling an order squares the exponentials, which costs far less than
+        new ones, unless they become subnormal: those are too small to count.
         """
         exponents = (self.first + np.arange(len(self.probabilities))) * (interval * order)
         largest = float(exponents.max())
