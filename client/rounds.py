@@ -35,12 +35,14 @@ def train_round(site: Site, request: TrainRequest) -> Update:
 
     Raises:
         PolicyRefused, BudgetExhausted: when the site's policy says no; nothing is charged then.
+        ConfigError: when the model is not the one that the settings name; nothing is charged then.
 
     Privacy: only `Update` leaves: the noised update, charged in the ledger, and the ledger's entries.
     """
+    trainer = _trainer(site, request.proposal)
+    trainer.refuse_misfit(request.arrays)
     randomness = _randomness(site.config, site.partition_id, request)
     reserved = _repeatable(site, request) or _reserve(site, request, randomness.source)
-    trainer = _trainer(site, request.proposal)
     update = trainer.fit(request.arrays, site.records, reserved.charge, randomness)
     _release(site, reserved, digest(update.arrays))
     return Update(
@@ -129,6 +131,7 @@ def _trainer(site: Site, proposal: Proposal) -> DPTrainer:
     wanted = (
         site.config.model,
         site.config.runtime,
+        site.config.data.augmentation,
         proposal.training,
         proposal.private,
         site.records.classes,

@@ -16,7 +16,7 @@ from client.sampling import PoissonSampler
 from common.arrays import Arrays
 from common.data import ImageData
 from common.errors import ConfigError, DataError
-from common.models import load_arrays, model_arrays
+from common.models import load_arrays, model_arrays, refuse_misfit
 from common.privacy.mechanisms import Mechanism, PoissonGaussian
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -103,6 +103,14 @@ class DPTrainer:
         self._optimizer = optimizer
         self._transform = transform
         self._chunk_size = max_physical_batch_size
+
+    def refuse_misfit(self, arrays: Arrays) -> None:
+        """Refuse parameters that `fit` could not start from, before anything is charged for it.
+
+        Raises:
+            ConfigError: when a name or shape is not the model's.
+        """
+        refuse_misfit(self._model, arrays)
 
     def fit(
         self, arrays: Arrays, data: ImageData, charge: Charge, randomness: PrivateRandomness

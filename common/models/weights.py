@@ -30,11 +30,11 @@ def model_arrays(model: nn.Module) -> Arrays:
     }
 
 
-def load_arrays(model: nn.Module, arrays: Arrays) -> None:
-    """Copy arrays into a model's parameters, on whatever device it is.
+def refuse_misfit(model: nn.Module, arrays: Arrays) -> None:
+    """Refuse arrays that are not this model's.
 
     Raises:
-        ConfigError: a name or shape differs from the model's; nothing has been copied then.
+        ConfigError: a name or shape differs from the model's.
     """
     state = model.state_dict()
     unmatched = sorted(state.keys() ^ arrays.keys())
@@ -47,4 +47,13 @@ def load_arrays(model: nn.Module, arrays: Arrays) -> None:
                 f"the arrays do not fit the model: {name!r} has shape {arrays[name].shape}, not "
                 f"{tuple(value.shape)}; choose the same model and classes"
             )
-    model.load_state_dict({name: torch.tensor(arrays[name]) for name in state})
+
+
+def load_arrays(model: nn.Module, arrays: Arrays) -> None:
+    """Copy arrays into a model's parameters, on whatever device it is.
+
+    Raises:
+        ConfigError: a name or shape differs from the model's; nothing has been copied then.
+    """
+    refuse_misfit(model, arrays)
+    model.load_state_dict({name: torch.tensor(arrays[name]) for name in arrays})
