@@ -29,7 +29,7 @@ class Section(BaseModel):
 class FederationSettings(Section):
     """Who takes part and how updates are averaged."""
 
-    num_server_rounds: PositiveInt = Field(100, description="Rounds of federated averaging.")
+    num_server_rounds: PositiveInt = Field(200, description="Rounds of federated averaging.")
     num_clients: PositiveInt = Field(10, description="Clients; each holds one partition of the images.")
     fraction_train: Fraction01 = Field(1.0, description="Share of the clients that train in a round.")
     min_train_clients: PositiveInt = Field(
@@ -87,7 +87,7 @@ class TrainingSettings(Section):
         0.0, description="Local momentum within a round (sgd, rmsprop); across rounds use server-momentum."
     )
     sample_rate: Fraction01 | Literal["off"] = Field(
-        0.2, description="Chance q that a record enters a step; the same for every client."
+        0.1, description="Chance q that a record enters a step; the same for every client."
     )
     batch_size: PositiveInt | Literal["off"] = Field(
         "off", description="Instead of sample-rate: expected records a step, so q = batch-size / n."

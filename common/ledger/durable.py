@@ -17,7 +17,7 @@ def write_new_file(path: Path, data: bytes, *, mode: int) -> None:
         FileExistsError: when the path exists; it is left as it is.
         OSError: when the disk refuses.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent, mode=0o777)
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.unlink(missing_ok=True)
     try:
@@ -26,6 +26,19 @@ def write_new_file(path: Path, data: bytes, *, mode: int) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def make_folder(folder: Path, *, mode: int) -> None:
+    """Make a folder and those above it, where they are missing.
+
+    Raises:
+        NotADirectoryError: when a file has its name.
+        OSError: when the disk refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=mode)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
 
 
 def check_complete(written: int, data: bytes) -> None:

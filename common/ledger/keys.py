@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from common.errors import LedgerError
-from common.ledger.durable import write_new_file
+from common.ledger.durable import make_folder, write_new_file
 
 PAYLOAD_TYPE = b"application/vnd.fedledger.entry+json"
 
@@ -58,7 +58,7 @@ class SigningKey:
         """
         pem = self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(path.parent, mode=0o700)
             write_new_file(path, pem, mode=0o600)
         except FileExistsError:
             raise LedgerError(f"{path} exists already: a key is never overwritten") from None

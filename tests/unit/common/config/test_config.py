@@ -20,7 +20,7 @@ def test_commented_toml_reads_back_as_the_same_settings(tmp_path):
 
 def test_flat_settings_are_what_flower_carries():
     flat = RunConfig().flat()
-    assert flat["federation.num-server-rounds"] == 100
+    assert flat["federation.num-server-rounds"] == 200
     assert all(type(value) in (bool, int, float, str) for value in flat.values())
     assert resolve(flat) == RunConfig()
 
