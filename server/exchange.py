@@ -31,7 +31,7 @@ def ask(
     """Send all questions and yield each with its reply, in the order of the questions.
 
     An answer that comes early waits for its turn, so that sums do not depend on timing. A client that
-    fails, or answers in another form than agreed, yields a Refusal.
+    fails, cannot be reached, or answers in another form than agreed, yields a Refusal.
 
     Args:
         kind: Flower's message type, `train` or `query`.
@@ -39,10 +39,14 @@ def ask(
         heard: called once for every answer, as it arrives.
     """
     messages = [Message(q.content, q.node_id, kind, group_id=group) for q in questions]
-    ids = list(grid.push_messages(messages))
-    waiting = dict(zip(ids, questions, strict=True))
+    delivered = set(grid.push_messages(messages))
+    ids = [message.metadata.message_id for message in messages]
+    waiting = {i: q for i, q in zip(ids, questions, strict=True) if i in delivered}
     early: dict[str, Reply] = {}
     for message_id, question in zip(ids, questions, strict=True):
+        if message_id not in delivered:
+            yield question, _undelivered(question)
+            continue
         while message_id not in early:
             arrived = list(grid.pull_messages(list(waiting)))
             for message in arrived:
@@ -53,6 +57,12 @@ def ask(
             if not arrived:
                 time.sleep(_PAUSE_SECONDS)
         yield question, early.pop(message_id)
+
+
+def _undelivered(question: Question) -> Refusal:
+    """Say that a node is gone: Flower gives its message no id, and would never give an answer."""
+    reason = f"its message could not be delivered: node {question.node_id} is not connected"
+    return Refusal(partition_id=question.partition_id, code=MessageError.code, reason=reason)
 
 
 def _read(message: Message, partition_id: int) -> Reply:

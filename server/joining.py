@@ -43,13 +43,17 @@ def enrol(node_id: int, reply: Reply, present: Mapping[int, ClientRecord]) -> Cl
     """Turn a client's description into a record, verifying its ledger.
 
     Raises:
-        MessageError: when it did not describe itself, or claims another client's number.
+        MessageError: when it did not describe itself, or claims a number that is not its own.
         LedgerTampered: when its ledger does not verify.
     """
     if isinstance(reply, Refusal):
         raise MessageError(f"client {reply.partition_id} did not join: {reply.reason}")
     if not isinstance(reply, Description):
         raise MessageError(f"node {node_id} answered with something other than a description")
+    if reply.partition_id < 0:
+        raise MessageError(
+            f"node {node_id} claims to be client {reply.partition_id}, which is no number of one"
+        )
     if reply.partition_id in present:
         raise MessageError(f"two nodes claim to be client {reply.partition_id}: the second is left out")
     ledger = parse_lines(reply.ledger_lines)

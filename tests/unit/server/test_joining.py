@@ -1,0 +1,108 @@
+"""Who takes part, and why others do not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from flwr.app import Error, Message, RecordDict
+
+from common.errors import RoundFailed
+from common.ledger import parse_lines
+from common.protocol import Description, Refusal, Update
+from server.joining import join
+from server.state import RunState
+from tests.small_federation import MODEL, MadeUpClient, MadeUpGrid, Watcher
+
+pytestmark = pytest.mark.usefixtures("flower_identity")
+
+STATE = RunState(run="run", round=0, arrays=MODEL, velocity=MODEL)
+
+
+class Odd(MadeUpClient):
+    """A client whose description is another one."""
+
+    def __init__(self, answer):
+        super().__init__(0, 10, 1.0)
+        self._answer = answer
+
+    def answer(self, message):
+        return self._answer
+
+
+def described(client: MadeUpClient, **changes) -> Description:
+    honest = Description(
+        partition_id=client.partition_id,
+        num_examples=client.num_examples,
+        ledger_lines=tuple(client.lines),
+    )
+    return replace(honest, **changes)
+
+
+def joined(nodes, **grid):
+    watcher = Watcher()
+    return join(MadeUpGrid(nodes, **grid), STATE, watcher), watcher.refused_to_join
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_clients_are_known_by_number_node_size_and_ledger(backwards):
+    nodes = {12: MadeUpClient(1, 20, 0.0), 11: MadeUpClient(4, 30, 0.0), 13: MadeUpClient(0, 10, 0.0)}
+    state, refused = joined(nodes, backwards=backwards)
+    assert refused == []
+    assert list(state.clients) == [0, 1, 4] == state.active
+    for node, client in nodes.items():
+        record = state.clients[client.partition_id]
+        assert (record.node_id, record.num_examples) == (node, client.num_examples)
+        assert record.ledger == parse_lines(client.lines)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_of_two_nodes_with_one_number_the_first_by_node_takes_part(backwards):
+    nodes = {11: MadeUpClient(3, 10, 0.0), 12: MadeUpClient(3, 20, 0.0)}
+    state, refused = joined(nodes, backwards=backwards)
+    assert state.clients[3].node_id == 11
+    assert refused == ["two nodes claim to be client 3: the second is left out"]
+
+
+HONEST = MadeUpClient(2, 20, 0.0)
+OTHER = MadeUpClient(3, 20, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Refusal(partition_id=2, code="data", reason="no images"), "client 2 did not join: no images"),
+        (RecordDict(), "the message holds no fields"),
+        (described(HONEST, num_examples=2000), "claims 2000 examples where its ledger says 20"),
+        (described(HONEST, ledger_lines=()), "no entries"),
+        (described(HONEST, ledger_lines=("{}",)), "entry 0"),
+        (described(HONEST, ledger_lines=(*HONEST.lines, *OTHER.lines)), "entry 1"),
+        (described(HONEST, ledger_lines=(HONEST.lines[0].replace("20", "21"),)), "entry 0"),
+        (described(HONEST, partition_id=-1), "client -1"),
+        (
+            Update(partition_id=2, num_examples=20, arrays=MODEL, ledger_lines=tuple(HONEST.lines)),
+            "something other than a description",
+        ),
+    ],
+)
+def test_whoever_does_not_describe_itself_truly_is_left_out(answer, reason):
+    state, refused = joined({11: Odd(answer), 12: MadeUpClient(5, 10, 0.0)})
+    assert list(state.clients) == [5]
+    (line,) = refused
+    assert reason in line
+    assert "\n" not in line
+
+
+def test_a_node_that_fails_is_left_out_without_its_words():
+    question = Message(RecordDict(), dst_node_id=2, message_type="query")
+    failed = Message(Error(code=2, reason="patient Smith"), reply_to=question)
+    _, (line,) = joined({11: Odd(failed), 12: MadeUpClient(5, 10, 0.0)})
+    assert "Flower error 2" in line
+    assert "Smith" not in line
+
+
+def test_if_nobody_can_join_the_first_reason_is_given():
+    with pytest.raises(RoundFailed, match="no client could join: client 2 did not join: no images"):
+        joined({11: Odd(Refusal(partition_id=2, code="data", reason="no images"))})
+    with pytest.raises(RoundFailed, match="no node is connected"):
+        joined({})
