@@ -35,6 +35,7 @@ def main(grid: Grid, context: Context) -> None:
         model=config.model.name,
         loss=config.training.loss,
         device=resolve_device(config.runtime.device),
+        workers=config.runtime.num_workers,
     )
     observer = OBSERVER.get(None) or RunObserver(logging.getLogger("flwr"))
     Coordinator(grid=grid, config=config, folder=folder, evaluator=evaluator, observer=observer).run()

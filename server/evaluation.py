@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from common.arrays import Arrays
 from common.data import BatchTransform, ImageData
 from common.models import build_loss, build_model, load_arrays
 
-_BATCH = 1000
+_BATCH = 250
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,10 @@ class Evaluation:
 class Evaluator:
     """Measures models on the same test images, with a network that is built once."""
 
-    def __init__(self, test: ImageData, *, model: str, loss: str, device: torch.device) -> None:
+    def __init__(
+        self, test: ImageData, *, model: str, loss: str, device: torch.device, workers: int = 1
+    ) -> None:
+        self._workers = workers
         self._test = test
         self._network = build_model(model, num_classes=len(test.classes)).to(device).eval()
         self._loss = build_loss(loss)
@@ -57,16 +61,19 @@ class Evaluator:
         }
         return Evaluation(metrics=metrics, details=metrics | self._details(labels, predictions))
 
-    @torch.inference_mode()
     def _predict(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        predictions, losses = [], []
-        for start in range(0, len(self._test), _BATCH):
-            images = self._transform(self._test.images[start : start + _BATCH], None)
-            outputs = self._network(images)
-            loss = self._loss(outputs, self._test.labels[start : start + _BATCH].to(self._device))
-            predictions.append(outputs.argmax(dim=1).cpu().numpy())
-            losses.append(loss.double().cpu().numpy())
+        """Return predictions [n] and losses [n]; batches run side by side and are joined in order."""
+        with ThreadPoolExecutor(max_workers=self._workers) as pool:
+            batches = list(pool.map(self._predict_batch, range(0, len(self._test), _BATCH)))
+        predictions, losses = zip(*batches, strict=True)
         return np.concatenate(predictions), np.concatenate(losses)
+
+    @torch.inference_mode()
+    def _predict_batch(self, start: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        images = self._transform(self._test.images[start : start + _BATCH], None)
+        labels = self._test.labels[start : start + _BATCH].to(self._device)
+        outputs = self._network(images)
+        return outputs.argmax(dim=1).cpu().numpy(), self._loss(outputs, labels).double().cpu().numpy()
 
     def _details(self, labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> dict[str, Any]:
         classes = self._test.classes

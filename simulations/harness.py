@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,8 +117,9 @@ def _grid(config: RunConfig) -> InProcessGrid:
         return _context(config, node_id, {"partition-id": partition_id, "num-partitions": clients})
 
     node_ids = range(_FIRST_CLIENT_NODE_ID, _FIRST_CLIENT_NODE_ID + clients)
-    workers = os.cpu_count() or 1 if config.runtime.workers == "auto" else config.runtime.workers
-    return InProcessGrid(client_app, node_ids=node_ids, make_context=context, workers=workers)
+    return InProcessGrid(
+        client_app, node_ids=node_ids, make_context=context, workers=config.runtime.num_workers
+    )
 
 
 def _context(config: RunConfig, node_id: int, node_config: UserConfig) -> Context:

@@ -13,6 +13,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from common.privacy.accounting import epsilon_upper_bound
 from server.observer import RunObserver
@@ -75,7 +76,7 @@ class ProgressDisplay(RunObserver):
         examples = sum(client.num_examples for client in state.clients.values())
         self._console.print(f"{len(state.clients)} clients joined with {examples:,} examples.")
         for reason in refused:
-            self._console.print(f"[yellow]{reason}[/]", soft_wrap=True)
+            self._warn(reason)
         self._bars.update(self._round_bar, completed=state.round)
 
     def round_started(self, number: int, cohort_size: int) -> None:
@@ -91,9 +92,7 @@ class ProgressDisplay(RunObserver):
         figures = f"accuracy {outcome.metrics['accuracy']:6.2%}  {self._spent(state)}"
         self._bars.update(self._round_bar, completed=state.round, figures=figures)
         for refusal in outcome.refused:
-            self._console.print(
-                f"[yellow]client {refusal.partition_id} left out: {refusal.reason}[/]", soft_wrap=True
-            )
+            self._warn(f"client {refusal.partition_id} left out: {refusal.reason}")
         step = max(1, math.ceil(self._rounds / _PLAIN_LINES))
         if not self._console.is_terminal and (state.round % step == 0 or state.round == self._rounds):
             self._console.print(f"round {state.round}/{self._rounds}  {figures}  {outcome.seconds:.1f} s")
@@ -102,6 +101,10 @@ class ProgressDisplay(RunObserver):
         """Say why the run is over."""
         self._bars.stop()
         self._console.print(f"Training is over: {state.ended}.")
+
+    def _warn(self, text: str) -> None:
+        """Print what others say as it is, never as markup."""
+        self._console.print(Text(text, style="yellow"), soft_wrap=True)
 
     def _spent(self, state: RunState) -> str:
         if self._stamp:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -139,6 +140,11 @@ class RuntimeSettings(Section):
         0, description="Public randomness: partitions, initial weights, cohorts."
     )
     out: str = Field("auto", description='Run folder; "auto" is runs/<time>-<dataset>.')
+
+    @property
+    def num_workers(self) -> int:
+        """How many clients may train at a time on this machine."""
+        return (os.cpu_count() or 1) if self.workers == "auto" else self.workers
 
 
 class RunConfig(Section):
