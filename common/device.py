@@ -18,9 +18,10 @@ def resolve_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device(_first_there())
-    kind, _, index = name.partition(":")
+    kind, separator, index = name.partition(":")
     counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if kind not in counts or (index and not index.isdigit()) or int(index or 0) >= counts[kind]:
+    number = index if separator else "0"
+    if kind not in counts or not (number.isascii() and number.isdigit()) or int(number) >= counts[kind]:
         there = ", ".join(device for device, count in counts.items() if count)
         raise ConfigError(f"runtime.device = {name!r} is not there: this machine has {there} (or give auto)")
     return torch.device(name)

@@ -22,6 +22,7 @@ _ARRAYS = "arrays"
 _FIELDS = "fields"
 _KIND = "kind"
 _TRAINING_PREFIX = "training."
+_LONGEST_LINE = 500
 _NPY_HEADER = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '<f4', 'fortran_order': False, "
     rb"'shape': \((?P<shape>[0-9, ]{0,200})\), \} *\n",
@@ -139,7 +140,7 @@ def _parse_update(fields: _Fields, message: Message) -> Update:
 
 def _parse_refusal(fields: _Fields, _: Message) -> Refusal:
     return Refusal(
-        partition_id=fields.integer("partition-id"), code=fields.text("code"), reason=fields.text("reason")
+        partition_id=fields.integer("partition-id"), code=fields.line("code"), reason=fields.line("reason")
     )
 
 
@@ -177,6 +178,11 @@ class _Fields:
 
     def text(self, name: str) -> str:
         return self._typed(name, str)
+
+    def line(self, name: str) -> str:
+        """Return text that goes to screens and logs: one line, printable, of limited length."""
+        text = self.text(name)[:_LONGEST_LINE]
+        return "".join(character if character.isprintable() else " " for character in text)
 
     def integer(self, name: str) -> int:
         return self._typed(name, int)

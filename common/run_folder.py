@@ -87,17 +87,26 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be written ({error.strerror}): free space or choose --out"
-        ) from None
+        raise _unwritable(path, error) from None
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line durably."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """Append one line durably.
+
+    Raises:
+        CheckpointError: when the file system refuses.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(f"{path} cannot be written ({error.strerror}): free space or choose --out")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -102,3 +102,14 @@ def test_a_proposal_out_of_range_is_refused_by_name():
     record["fields"]["training.learning-rate"] = -1.0
     with pytest.raises(MessageError, match="learning-rate"):
         parse_train_request(message(record))
+
+
+def test_a_refusals_text_is_one_printable_line_of_limited_length():
+    hostile = Refusal(
+        partition_id=1, code="x\n", reason="\x1b[2Jcleared\r\nround 9 \u202ereversed " + 1000 * "a"
+    )
+    received = parse_reply(message(reply_record(hostile)))
+    assert isinstance(received, Refusal)
+    assert received.code == "x "
+    assert received.reason.startswith(" [2Jcleared  round 9  reversed aaa")
+    assert len(received.reason) == 500
