@@ -35,6 +35,8 @@ class _OpenAccountant(RdpAccountant):  # type: ignore[misc]
 def renyi_curve(noise_multiplier: float, sample_rate: float) -> Floats:
     """Return one step's Renyi divergence at each of `ORDERS`.
 
+    What rounding may have taken away is added, since a divergence of zero would claim an epsilon of zero.
+
     Source: Mironov, Talwar, Zhang 2019, Theorem 4 and section 3.3.
 
     Args:
@@ -43,15 +45,15 @@ def renyi_curve(noise_multiplier: float, sample_rate: float) -> Floats:
     """
     accountant = _OpenAccountant(WHOLE_ORDERS, NeighboringRelation.REPLACE_SPECIAL)
     accountant.compose(PoissonSampledDpEvent(sample_rate, GaussianDpEvent(noise_multiplier)))
-    return np.concatenate([accountant.divergences(), _integrate(noise_multiplier, sample_rate)])
+    curve = np.concatenate([accountant.divergences(), _integrate(noise_multiplier, sample_rate)])
+    return np.maximum(curve, 0.0) + _ROUNDING / (np.array(ORDERS) - 1)
 
 
 def _integrate(sigma: float, rate: float) -> Floats:
     """Return log(E[ratio of densities ^ order]) / (order - 1), the output being drawn without the record.
 
     The trapezoidal rule on a smooth integrand that vanishes at both ends errs by less than 1e-9 with steps
-    of an eighth of a standard deviation, or of half of sigma's where the ratio bends more sharply. What
-    rounding may have taken away is added, since a divergence of zero would claim an epsilon of zero.
+    of an eighth of a standard deviation, or of half of sigma's where the ratio bends more sharply.
     """
     if sigma < _LEAST_SIGMA:
         return np.full(len(FRACTIONAL_ORDERS), math.inf)
@@ -62,4 +64,4 @@ def _integrate(sigma: float, rate: float) -> Floats:
     log_ratio = np.logaddexp(log_absent, math.log(rate) + (2 * outputs * sigma - 1) / (2 * sigma**2))
     exponents = orders * log_ratio - outputs**2 / 2
     log_moment = special.logsumexp(exponents, axis=1) + math.log(step) - 0.5 * math.log(2 * math.pi)
-    return np.asarray((np.maximum(log_moment, 0.0) + _ROUNDING) / (orders[:, 0] - 1))
+    return np.asarray(log_moment / (orders[:, 0] - 1))

@@ -35,6 +35,11 @@ def test_the_curve_rises_with_the_order_across_both_ways_of_computing_it():
     assert np.all(np.diff(rising) > 0)
 
 
+def test_almost_no_divergence_is_not_rounded_to_none():
+    # order / 2 * q^2 / sigma^2 = 1e-18 is lost in 1 + 1e-18, and zero would mean perfect privacy.
+    assert np.all(renyi_curve(1000.0, 1e-6) > 1e-18)
+
+
 def test_little_noise_leaves_the_whole_orders():
     curve = renyi_curve(0.01, 0.5)
     assert np.all(np.isinf(curve[len(WHOLE_ORDERS) :]))
