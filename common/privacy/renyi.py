@@ -46,7 +46,7 @@ def renyi_curve(noise_multiplier: float, sample_rate: float) -> Floats:
     accountant = _OpenAccountant(WHOLE_ORDERS, NeighboringRelation.REPLACE_SPECIAL)
     accountant.compose(PoissonSampledDpEvent(sample_rate, GaussianDpEvent(noise_multiplier)))
     curve = np.concatenate([accountant.divergences(), _integrate(noise_multiplier, sample_rate)])
-    return np.maximum(curve, 0.0) + _ROUNDING / (np.array(ORDERS) - 1)
+    return np.asarray(np.maximum(curve, 0.0) + _ROUNDING / (np.array(ORDERS) - 1))
 
 
 def _integrate(sigma: float, rate: float) -> Floats:
