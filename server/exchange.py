@@ -48,15 +48,23 @@ def ask(
             yield question, _undelivered(question)
             continue
         while message_id not in early:
-            arrived = list(grid.pull_messages(list(waiting)))
-            for message in arrived:
-                answered = message.metadata.reply_to_message_id
-                if answered in waiting:
-                    early[answered] = _read(message, waiting.pop(answered).partition_id)
-                    heard()
-            if not arrived:
-                time.sleep(_PAUSE_SECONDS)
+            arrived = _arrivals(grid, waiting)
+            early |= arrived
+            for _ in arrived:
+                heard()
         yield question, early.pop(message_id)
+
+
+def _arrivals(grid: Grid, waiting: dict[str, Question]) -> dict[str, Reply]:
+    """Take the answers that are there off `waiting`; pause a moment when there are none."""
+    arrived: dict[str, Reply] = {}
+    for message in grid.pull_messages(list(waiting)):
+        answered = message.metadata.reply_to_message_id
+        if answered in waiting:
+            arrived[answered] = _read(message, waiting.pop(answered).partition_id)
+    if not arrived:
+        time.sleep(_PAUSE_SECONDS)
+    return arrived
 
 
 def _undelivered(question: Question) -> Refusal:

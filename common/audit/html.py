@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
@@ -37,7 +37,7 @@ def render(report: AuditReport) -> str:
         "percent": percent_text,
         "percent_up": percent_up_text,
     }
-    package = files("common.audit")
+    package = Path(__file__).parent
     template = environment.from_string(package.joinpath("report.html.j2").read_text(encoding="utf-8"))
     style = Markup(package.joinpath("report.css").read_text(encoding="utf-8"))  # noqa: S704 - our own file
     return template.render(style=style, **_context(report))

@@ -15,15 +15,13 @@ from fractions import Fraction
 from typing import Any, Self
 
 from common.errors import LedgerError
+from common.ledger.fields import HASH, Fields
 from common.ledger.keys import SigningKey
-from common.privacy.decimals import decimal_text, parse_decimal
-from common.privacy.mechanisms import MAX_INTEGER, Mechanism, from_json, to_json
+from common.privacy.decimals import decimal_text
+from common.privacy.mechanisms import Mechanism, to_json
 
 ADJACENCY = "zero-out"
 NOISE_SOURCES = ("chacha20", "reproducible", "none")
-
-_HASH = re.compile("[0-9a-f]{64}")
-_NAME = re.compile("[A-Za-z0-9._/+-]{1,80}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,85 +156,19 @@ def body_from_json(value: Mapping[str, Any]) -> Body:
     reader = _READERS.get(kind) if isinstance(kind, str) else None
     if reader is None:
         raise LedgerError(f"the type is {kind!r:.60}, permitted is one of {', '.join(_READERS)}")
-    body = reader(_Fields(value))
+    body = reader(Fields(value))
     if unknown := sorted(map(str, set(value) - set(body_to_json(body)))):
         raise LedgerError(f"the field {unknown[0]!r:.60} is unknown")
     return body
 
 
-class _Fields:
-    """Reads fields of given kinds; anything else is a LedgerError that names the field."""
-
-    def __init__(self, value: Mapping[str, Any]) -> None:
-        self._value = value
-
-    def text(self, name: str, pattern: re.Pattern[str] = _NAME) -> str:
-        value = self._value.get(name)
-        if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise LedgerError(f"the field {name} is {value!r:.60}, which is not of the agreed form")
-        return value
-
-    def integer(self, name: str, least: int) -> int:
-        value = self._value.get(name)
-        if type(value) is not int or not least <= value <= MAX_INTEGER:
-            raise LedgerError(
-                f"the field {name} is {value!r:.60}, permitted is a whole number of at least {least}"
-            )
-        return value
-
-    def decimal(self, name: str) -> float:
-        try:
-            value = parse_decimal(self._value.get(name))
-        except ValueError as error:
-            raise LedgerError(f"the field {name}: {error}") from None
-        if value <= 0:
-            raise LedgerError(f"the field {name} is {value}, permitted is a number above 0")
-        return value
-
-    def optional_decimal(self, name: str) -> float | None:
-        if name in self._value and self._value[name] is None:
-            return None
-        return self.decimal(name)
-
-    def fraction(self, name: str) -> Fraction:
-        parts = self._value.get(name)
-        if not isinstance(parts, list) or len(parts) != 2 or any(type(p) is not int or p < 1 for p in parts):
-            raise LedgerError(f"the field {name} is {parts!r:.60}, permitted is [numerator, denominator]")
-        value = Fraction(*parts)
-        if [value.numerator, value.denominator] != parts:
-            raise LedgerError(f"the field {name} is {parts}, permitted is a fraction in lowest terms")
-        return value
-
-    def mechanisms(self) -> tuple[Mechanism, ...]:
-        values = self._value.get("mechanisms")
-        if not isinstance(values, list) or not values:
-            raise LedgerError("the field mechanisms is empty or not a list")
-        return tuple(from_json(value) for value in values)
-
-    def versions(self) -> Mapping[str, str]:
-        values = self._value.get("libraries")
-        if not isinstance(values, dict):
-            raise LedgerError("the field libraries is not an object")
-        for name, text in values.items():
-            if not isinstance(text, str) or not _NAME.fullmatch(text) or not _NAME.fullmatch(name):
-                raise LedgerError(f"the field libraries holds {name!r:.60}, which is not of the agreed form")
-        return values
-
-    def key(self) -> bytes:
-        text = self.text("public_key", re.compile("[A-Za-z0-9+/]{43}="))
-        key = base64.b64decode(text, validate=True)
-        if base64.b64encode(key).decode("ascii") != text:
-            raise LedgerError("the field public_key is not canonical base64")
-        return key
-
-
-def _read_genesis(fields: _Fields) -> Genesis:
+def _read_genesis(fields: Fields) -> Genesis:
     fields.text("adjacency", re.compile(ADJACENCY))
     delta = fields.decimal("delta")
     if delta >= 1:
         raise LedgerError(f"the field delta is {delta}, permitted is a number above 0 and below 1")
     return Genesis(
-        ledger_id=fields.text("ledger_id", _HASH),
+        ledger_id=fields.text("ledger_id", HASH),
         public_key=fields.key(),
         delta=delta,
         budget_epsilon=fields.optional_decimal("budget_epsilon"),
@@ -244,7 +176,7 @@ def _read_genesis(fields: _Fields) -> Genesis:
     )
 
 
-def _read_reserve(fields: _Fields) -> Reserve:
+def _read_reserve(fields: Fields) -> Reserve:
     return Reserve(
         run=fields.text("run"),
         round=fields.integer("round", least=1),
@@ -254,21 +186,21 @@ def _read_reserve(fields: _Fields) -> Reserve:
         normaliser=fields.fraction("normaliser"),
         sampler=fields.text("sampler"),
         noise_source=fields.text("noise_source", re.compile("|".join(NOISE_SOURCES))),
-        input_model=fields.text("input_model", _HASH),
+        input_model=fields.text("input_model", HASH),
         libraries=fields.versions(),
     )
 
 
-def _read_release(fields: _Fields) -> Release:
+def _read_release(fields: Fields) -> Release:
     return Release(
         run=fields.text("run"),
         round=fields.integer("round", least=1),
         reserve=fields.integer("reserve", least=1),
-        update=fields.text("update", _HASH),
+        update=fields.text("update", HASH),
     )
 
 
-def _read_abort(fields: _Fields) -> Abort:
+def _read_abort(fields: Fields) -> Abort:
     return Abort(
         run=fields.text("run"),
         round=fields.integer("round", least=1),
@@ -277,7 +209,7 @@ def _read_abort(fields: _Fields) -> Abort:
     )
 
 
-_READERS: dict[str, Callable[[_Fields], Body]] = {
+_READERS: dict[str, Callable[[Fields], Body]] = {
     "GENESIS": _read_genesis,
     "RESERVE": _read_reserve,
     "RELEASE": _read_release,

@@ -8,9 +8,7 @@ import os
 import signal
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from client import rounds as client_rounds
 from common.audit.auditor import audit
@@ -20,20 +18,6 @@ from simulations.harness import resume, simulate
 
 CLIENTS, ROUNDS = 2, 2
 NEVER = 10**9
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("images")
-    generator = np.random.default_rng(0)
-    for part, count in (("train", 30), ("test", 5)):
-        for name in ("cat", "dog"):
-            folder = root / part / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{number:02d}.png")
-    return root
 
 
 def settings(images: Path, out: Path, *, reproducible: bool) -> RunConfig:
@@ -123,11 +107,11 @@ def check_charged(out: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(images, tmp_path_factory) -> Path:
+def uninterrupted(tiny_images, tmp_path_factory) -> Path:
     """A whole run; made in this process first, so that forked children find images and code loaded."""
     folder = tmp_path_factory.mktemp("whole")
-    simulate(settings(images, folder / "warm", reproducible=True))
-    config = settings(images, folder / "run", reproducible=True)
+    simulate(settings(tiny_images, folder / "warm", reproducible=True))
+    config = settings(tiny_images, folder / "run", reproducible=True)
     assert run_child(config) == 0
     return folder / "run"
 
@@ -136,12 +120,12 @@ def durable_steps(out: Path) -> int:
     return int(out.with_suffix(".steps").read_text())
 
 
-def test_killed_at_every_durable_step_a_run_resumes_to_the_same_bits(images, uninterrupted, tmp_path):
+def test_killed_at_every_durable_step_a_run_resumes_to_the_same_bits(tiny_images, uninterrupted, tmp_path):
     model = (uninterrupted / "model.safetensors").read_bytes()
     resumed = uneven = 0
     for kill_at in range(1, durable_steps(uninterrupted) + 1):
         out = tmp_path / f"{kill_at}" / "run"
-        config = settings(images, out, reproducible=True)
+        config = settings(tiny_images, out, reproducible=True)
         assert run_child(config, kill_at) == -signal.SIGKILL
         check_charged(out)
         uneven += len({len(read_ledger(path).entries) for path in out.glob("ledgers/client-*.jsonl")}) > 1
@@ -156,11 +140,11 @@ def test_killed_at_every_durable_step_a_run_resumes_to_the_same_bits(images, uni
     assert uneven > 3, "no kill fell between two ledger entries of one round"
 
 
-def test_killed_under_fresh_noise_every_training_stays_charged(images, uninterrupted, tmp_path):
+def test_killed_under_fresh_noise_every_training_stays_charged(tiny_images, uninterrupted, tmp_path):
     steps = durable_steps(uninterrupted)
     for kill_at in range(steps // 3, steps, 7):
         out = tmp_path / f"{kill_at}" / "run"
-        config = settings(images, out, reproducible=False)
+        config = settings(tiny_images, out, reproducible=False)
         assert run_child(config, kill_at) == -signal.SIGKILL
         check_charged(out)
         assert run_child(config, go_on=True) == 0
