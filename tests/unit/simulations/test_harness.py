@@ -1,0 +1,304 @@
+"""Whole federations in one process: files, resuming, and the same bits however they are run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from client.trainer import DPTrainer
+from common.config import RunConfig, read_toml, resolve
+from common.data.shares import shares_of, split_of
+from common.errors import CheckpointError, ConfigError, DataError
+from common.ledger import Reserve, read_ledger
+from common.privacy.accounting import epsilon_pld
+from common.privacy.mechanisms import PoissonGaussian
+from server.observer import OBSERVER
+from simulations.harness import Simulation, resume, settings_of, simulate
+from tests.small_federation import Watcher
+
+Settings = Callable[..., RunConfig]
+
+REPEATABLE = {"privacy.reproducible-noise": True}
+
+
+def rounds(root: Path) -> list[dict]:
+    """Return the lines of rounds.jsonl without what time alone decides."""
+    lines = [json.loads(line) for line in (root / "rounds.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def reservations(root: Path, partition_id: int) -> list[Reserve]:
+    return list(read_ledger(root / "ledgers" / f"client-{partition_id}.jsonl").reservations())
+
+
+def root_of(simulation: Simulation) -> Path:
+    return simulation.folder.root
+
+
+def test_a_run_leaves_everything_that_the_audit_needs(tiny_settings):
+    config = tiny_settings()
+    watcher = Watcher()
+    simulation = simulate(config, observer=watcher)
+    root = root_of(simulation)
+    assert {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()} == {
+        "config.toml",
+        "rounds.jsonl",
+        "model.safetensors",
+        "evaluation.json",
+        "partitions.json",
+        "report.json",
+        "report.html",
+        "checkpoint/state.json",
+        "checkpoint/round-000003.safetensors",
+        "keys/client-0.key",
+        "keys/client-1.key",
+        "ledgers/client-0.jsonl",
+        "ledgers/client-1.jsonl",
+    }
+    assert resolve(read_toml(root / "config.toml")) == config
+    assert [outcome.round for outcome in watcher.outcomes] == [1, 2, 3]
+    assert watcher.ending == simulation.state.ended == "all 3 rounds are done"
+    assert simulation.report.verified
+    assert simulation.report.private
+    assert simulation.report.findings == ()
+    assert OBSERVER.get(None) is None
+
+
+def test_without_an_observer_each_round_is_logged(tiny_settings, caplog):
+    with caplog.at_level(logging.INFO, logger="fedledger.server"):
+        simulate(tiny_settings())
+    assert sum(message.startswith("round ") for message in caplog.messages) == 3
+
+
+def test_the_simulator_writes_down_who_holds_what(tiny_settings):
+    config = tiny_settings(changes={"data.partitioner": "dirichlet", "federation.num-clients": 3})
+    record = json.loads((root_of(simulate(config)) / "partitions.json").read_text())
+    labels = split_of(config).train.labels.numpy()
+    counts = [[int((labels[share] == label).sum()) for label in (0, 1)] for share in shares_of(config)]
+    assert record["counts"] == counts
+    assert sum(map(sum, counts)) == 48
+    assert record["classes"] == ["cat", "dog"]
+    assert "48 training images of 2 classes" in record["dataset"]
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_the_number_of_workers_changes_no_bit(tiny_settings, workers):
+    changes = REPEATABLE | {
+        "federation.num-clients": 5,
+        "federation.fraction-train": 0.8,
+        "data.partitioner": "dirichlet",
+        "data.augmentation": "flip-crop",
+        "training.local-steps": 2,
+    }
+    one = root_of(simulate(tiny_settings("one", changes)))
+    many = root_of(simulate(tiny_settings("many", changes | {"runtime.workers": workers})))
+    assert (many / "model.safetensors").read_bytes() == (one / "model.safetensors").read_bytes()
+    assert rounds(many) == rounds(one)
+    assert (many / "evaluation.json").read_text() == (one / "evaluation.json").read_text()
+    for partition_id in range(5):
+        charged = [[body.mechanisms for body in reservations(root, partition_id)] for root in (one, many)]
+        assert charged[0] == charged[1]
+
+
+def test_fresh_noise_never_gives_the_same_bits(tiny_settings):
+    one, other = (root_of(simulate(tiny_settings(out))) for out in ("one", "other"))
+    assert (one / "model.safetensors").read_bytes() != (other / "model.safetensors").read_bytes()
+
+
+def test_the_seed_changes_the_run(tiny_settings):
+    one = root_of(simulate(tiny_settings("one", REPEATABLE)))
+    other = root_of(simulate(tiny_settings("other", REPEATABLE | {"runtime.seed": 1})))
+    assert rounds(one)[0]["input_model"] != rounds(other)[0]["input_model"]
+
+
+def test_a_stopped_run_goes_on_elsewhere_with_other_workers(tiny_settings, tmp_path):
+    whole = root_of(simulate(tiny_settings("whole", REPEATABLE)))
+    stopped = simulate(tiny_settings("stopped", REPEATABLE), observer=Watcher(stop_after=1))
+    assert stopped.state.ended == "stopped after round 1; it can be resumed"
+    moved = tmp_path / "elsewhere"
+    shutil.move(root_of(stopped), moved)
+    resumed = resume(moved, settings={"runtime.workers": 2})
+    assert resumed.state.ended == "all 3 rounds are done"
+    assert resumed.report.verified
+    assert (moved / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert rounds(moved) == rounds(whole)
+    assert [body.run for body in reservations(moved, 0)] == 3 * [stopped.state.run]
+
+
+def test_a_finished_run_resumed_changes_nothing(tiny_settings):
+    root = root_of(simulate(tiny_settings()))
+    before = {path: path.read_bytes() for path in root.rglob("*.jsonl")}
+    model = (root / "model.safetensors").read_bytes()
+    again = resume(root)
+    assert again.state.ended == "all 3 rounds are done"
+    assert {path: path.read_bytes() for path in root.rglob("*.jsonl")} == before
+    assert (root / "model.safetensors").read_bytes() == model
+
+
+def test_what_is_no_run_folder_cannot_be_resumed(tmp_path):
+    for root in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(CheckpointError, match="is not a run folder"):
+            resume(root)
+
+
+def test_a_folder_that_holds_something_is_not_a_new_runs(tiny_settings, tmp_path):
+    config = tiny_settings()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="is not empty: choose a folder"):
+        simulate(config)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="is not empty"):
+        simulate(tiny_settings("file"))
+
+
+def test_an_empty_folder_is_a_new_runs(tiny_settings, tmp_path):
+    (tmp_path / "run").mkdir()
+    assert simulate(tiny_settings()).report.verified
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"privacy.delta": 0.5}, ConfigError),
+        ({"runtime.device": "cuda:99"}, ConfigError),
+        ({"model.name": "resnet"}, ConfigError),
+        ({"data.data-dir": "/nowhere"}, DataError),
+        ({"federation.num-clients": 20, "data.min-partition-size": 10}, DataError),
+    ],
+)
+def test_what_every_client_would_refuse_is_found_before_anything_is_written(
+    tiny_settings, tmp_path, changes, error
+):
+    with pytest.raises(error):
+        simulate(tiny_settings(changes=changes))
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_are_those_of_the_folder_wherever_it_lies(tiny_settings, tmp_path):
+    root = root_of(simulate(tiny_settings(changes={"training.local-steps": 2}), observer=Watcher()))
+    shutil.move(root, tmp_path / "moved")
+    config = settings_of(tmp_path / "moved", {"runtime.workers": 3})
+    assert config.training.local_steps == 2
+    assert config.runtime.workers == 3
+    assert config.runtime.out == str(tmp_path / "moved")
+
+
+def test_a_fraction_of_the_clients_trains_and_is_charged_in_each_round(tiny_settings):
+    changes = {
+        "federation.num-clients": 4,
+        "federation.fraction-train": 0.5,
+        "federation.num-server-rounds": 6,
+    }
+    simulation = simulate(tiny_settings(changes=changes))
+    root = root_of(simulation)
+    asked = {p: [line["round"] for line in rounds(root) if p in line["participants"]] for p in range(4)}
+    assert all(len(line["participants"]) == 2 for line in rounds(root))
+    for partition_id, numbers in asked.items():
+        assert [body.round for body in reservations(root, partition_id)] == numbers
+    assert simulation.report.verified
+    for client in simulation.report.clients:
+        taken = len(asked[client.partition_id])
+        assert client.rounds == client.charges == taken
+        if taken:  # its noise was calibrated to exactly the rounds in which it is asked
+            assert 7.9 < client.epsilon <= 8.0
+
+
+def test_batch_size_and_epochs_give_each_client_its_own_rate_and_steps(tiny_settings):
+    changes = {
+        "federation.num-clients": 3,
+        "data.partitioner": "quantity-skew",
+        "data.alpha": 3.0,
+        "data.min-partition-size": 6,
+        "training.batch-size": 5,
+        "training.local-epochs": 2,
+        "federation.num-server-rounds": 2,
+    }
+    config = tiny_settings(changes=changes)
+    simulation = simulate(config)
+    sizes = [len(share) for share in shares_of(config)]
+    assert len(set(sizes)) == 3
+    multipliers = set()
+    for partition_id, size in enumerate(sizes):
+        bodies = reservations(root_of(simulation), partition_id)
+        assert len(bodies) == 2
+        for body in bodies:
+            (mechanism,) = body.mechanisms
+            assert isinstance(mechanism, PoissonGaussian)
+            assert mechanism.sample_rate == Fraction(5, size)
+            assert mechanism.num_steps == -(-2 * size // 5)  # 2 n / 5, rounded up
+            assert body.normaliser == 5
+            multipliers.add(mechanism.noise_multiplier)
+    assert len(multipliers) == 3
+    assert simulation.report.verified
+    assert all(7.9 < client.epsilon <= 8.0 for client in simulation.report.clients)
+
+
+def test_fixed_noise_that_is_too_low_stops_each_client_in_time(tiny_settings):
+    changes = {
+        "privacy.noise-multiplier": 0.8,
+        "privacy.epsilon": 3.0,
+        "training.sample-rate": 0.07,
+        "federation.num-server-rounds": 200,
+    }
+    simulation = simulate(tiny_settings(changes=changes))
+    affordable = simulation.state.round - 1  # the round that was refused is written down too
+    one = PoissonGaussian(noise_multiplier=0.8, sample_rate=Fraction(7, 100), num_steps=1)
+    assert affordable >= 3
+    assert epsilon_pld([one] * affordable, 1e-5) <= 3.0 < epsilon_pld([one] * (affordable + 1), 1e-5)
+    assert simulation.state.ended == "0 of 2 clients can go on and 2 are needed"
+    for client in simulation.report.clients:
+        assert client.charges == affordable
+        assert client.epsilon <= 3.0
+    last = rounds(root_of(simulation))[-1]
+    assert last["participants"] == []
+    assert [refusal["code"] for refusal in last["refused"]] == 2 * ["budget-exhausted"]
+    assert simulation.report.verified
+    assert (root_of(simulation) / "model.safetensors").exists()
+
+
+def test_a_client_that_breaks_is_left_out_and_stays_charged(tiny_settings, monkeypatch):
+    fit = DPTrainer.fit
+    calls = []
+
+    def sometimes(self, arrays, data, charge, randomness):
+        calls.append(1)
+        if len(calls) == 3:  # with one worker: the first client of round 2
+            raise RuntimeError("record 5 shows patient Smith")
+        return fit(self, arrays, data, charge, randomness)
+
+    monkeypatch.setattr(DPTrainer, "fit", sometimes)
+    simulation = simulate(tiny_settings())
+    root = root_of(simulation)
+    assert [line["participants"] for line in rounds(root)] == [[0, 1], [1], [0, 1]]
+    (refusal,) = rounds(root)[1]["refused"]
+    assert (refusal["partition_id"], refusal["code"]) == (0, "internal")
+    assert not any("Smith" in path.read_text() for path in root.rglob("*.json*"))
+    assert [body.round for body in reservations(root, 0)] == [1, 2, 3]
+    assert simulation.report.verified
+
+
+def test_a_run_without_privacy_says_so(tiny_settings):
+    simulation = simulate(tiny_settings(changes={"privacy.enabled": False}))
+    assert simulation.report.stamp == "NOT PRIVATE"
+    assert not simulation.report.private
+    assert simulation.report.epsilon == float("inf")
+
+
+def test_reproducible_noise_is_stamped(tiny_settings):
+    simulation = simulate(tiny_settings(changes=REPEATABLE))
+    assert simulation.report.stamp == "NOT PRIVATE: REPRODUCIBLE NOISE"
+    assert {body.noise_source for body in reservations(root_of(simulation), 0)} == {"reproducible"}
+
+
+def test_two_runs_in_one_process_do_not_share_ledgers(tiny_settings):
+    for out in ("one", "two"):
+        root = root_of(simulate(tiny_settings(out)))
+        assert len(reservations(root, 0)) == 3
