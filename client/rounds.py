@@ -20,7 +20,7 @@ from common.models import build_loss, build_model
 from common.privacy.mechanisms import PoissonGaussian
 from common.protocol import Proposal, TrainRequest, Update
 
-LEARNING_RATES = {True: 1.2, False: 0.05}
+LEARNING_RATES = {True: 1.2, False: 0.15}
 """What learning-rate = "auto" means with and without privacy: unclipped gradients are larger."""
 
 _LIBRARIES = ("torch", "opacus", "flwr", "dp-accounting")
