@@ -1,8 +1,11 @@
-"""The `fedledger` command: one line a verb."""
+"""The `fedledger` command: one line a verb, and one line for a mistake."""
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+from typing import Any
 
 import click
 import typer
@@ -10,12 +13,20 @@ import typer
 from common.audit.cli import run as audit
 from common.errors import FedLedgerError
 from common.ledger.cli import show
-from simulations.cli import SETTINGS_HELP, show_config, simulate
+from simulations.cli import INTERRUPTED, SETTINGS_HELP, show_config, simulate
 
-app = typer.Typer(
-    help="Private federated learning with a ledger.", no_args_is_help=True, rich_markup_mode=None
-)
-ledger = typer.Typer(help="Read ledgers.", no_args_is_help=True, rich_markup_mode=None)
+WRONG, DEFECT, UNHEARD = 2, 3, 141
+"""Exit statuses of a mistake, of a defect of FedLedger, and of output that nobody reads."""
+
+_STYLE: dict[str, Any] = {
+    "no_args_is_help": True,
+    "rich_markup_mode": None,
+    "suggest_commands": False,  # click does already
+    "pretty_exceptions_enable": False,  # they would print local variables, and so perhaps records
+}
+
+app = typer.Typer(help="Private federated learning with a ledger.", **_STYLE)
+ledger = typer.Typer(help="Read ledgers.", **_STYLE)
 
 app.command("simulate", epilog=SETTINGS_HELP)(simulate)
 app.command("audit")(audit)
@@ -26,21 +37,81 @@ ledger.command("show")(show)
 
 def main() -> None:
     """Run the command: one line for a mistake, and a traceback only with --debug."""
-    debug = "--debug" in sys.argv
+    _print_anywhere()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        sys.exit(app(arguments, standalone_mode=False))
-    except click.ClickException as error:
-        line = error.format_message()
-        code = error.exit_code
-    except FedLedgerError as error:
-        line, code = str(error), 2
+        sys.exit(_run(arguments, debug="--debug" in sys.argv))
+    finally:
+        _let_go_of_output()
+
+
+def _run(arguments: list[str], *, debug: bool) -> int:
+    """Run the command and return its exit status."""
+    try:
+        status = app(arguments, prog_name="fedledger", standalone_mode=False)
+        _flush()
+    except (BrokenPipeError, SystemExit):  # typer turns the former into the latter
+        return UNHEARD
+    except Exception as error:
         if debug:
             raise
-    except (KeyboardInterrupt, click.Abort):
-        line, code = "interrupted; a run that has begun can go on with --resume", 130
-    print(f"fedledger: {line}", file=sys.stderr)
-    sys.exit(code)
+        return _explain(error)
+    if status == INTERRUPTED:
+        return _fail("interrupted; a run that has begun can go on with --resume", INTERRUPTED)
+    return int(status or 0)
+
+
+def _explain(error: Exception) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return WRONG
+    line = _line_of(error)
+    if not line:
+        return _fail(f"a defect ({type(error).__name__}): please report what --debug prints", DEFECT)
+    return _fail(line, WRONG)
+
+
+def _line_of(error: Exception) -> str:
+    """Return the line for what a person can mend, and nothing for a defect."""
+    match error:
+        case click.UsageError():
+            command = error.ctx.command_path if error.ctx else "fedledger"
+            return f"{error.format_message().rstrip('.')}: see `{command} --help`"
+        case click.ClickException():
+            return error.format_message()
+        case FedLedgerError():
+            return str(error)
+        case OSError():
+            where = error.filename or "the output"
+            return f"{where} cannot be used ({error.strerror}): free space or permit access"
+        case MemoryError():
+            return "memory is used up: choose fewer --workers or smaller images"
+    return ""
+
+
+def _fail(line: str, status: int) -> int:
+    print(f"fedledger: {' '.join(line.split())}", file=sys.stderr)
+    return status
+
+
+def _print_anywhere() -> None:
+    """Escape what the terminal's encoding lacks, such as an umlaut, rather than fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # it is when the shell closed it
+        sys.stdout.flush()
+
+
+def _let_go_of_output() -> None:
+    """Give up on output that cannot be written: the interpreter would complain when it ends."""
+    try:
+        _flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

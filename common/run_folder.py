@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +91,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)  # half a file would keep a full disk full
         raise _unwritable(path, error) from None
 
 
@@ -106,7 +112,35 @@ def append_line(path: Path, line: str) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> CheckpointError:
-    return CheckpointError(f"{path} cannot be written ({error.strerror}): free space or choose --out")
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    way_out = "free space, then --resume the run" if full else "choose another --out"
+    return CheckpointError(f"{path} cannot be written ({error.strerror}): {way_out}")
+
+
+@contextmanager
+def exclusively(folder: RunFolder) -> Iterator[None]:
+    """Keep other processes from running the same run, for as long as this one does.
+
+    Raises:
+        CheckpointError: when another process holds the folder.
+    """
+    descriptor = os.open(folder.root, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _lock(descriptor, folder.root)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, root: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CheckpointError(f"{root} is in use by another process: wait for it to end") from None
+    except OSError as error:
+        raise CheckpointError(
+            f"{root} cannot be locked ({error.strerror}): choose --out on a local disk"
+        ) from None
 
 
 def _sync_folder(folder: Path) -> None:

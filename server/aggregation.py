@@ -61,4 +61,4 @@ def _check_array(name: str, array: NDArray[np.float32], expected: NDArray[np.flo
     if array.shape != expected.shape:
         raise MessageError(f"{name} has shape {list(array.shape)}, not {list(expected.shape)}")
     if not np.isfinite(array).all():
-        raise MessageError(f"{name} holds values that are not finite")
+        raise MessageError(f"{name} holds values that are not finite: lower training.learning-rate")

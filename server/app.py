@@ -11,7 +11,7 @@ from flwr.serverapp import Grid, ServerApp
 from common.config import resolve, to_toml
 from common.data.shares import split_of
 from common.device import resolve_device
-from common.run_folder import RunFolder, run_root, write_atomically
+from common.run_folder import RunFolder, exclusively, run_root, write_atomically
 from server.evaluation import Evaluator
 from server.observer import OBSERVER, RunObserver
 from server.rounds import Coordinator
@@ -38,4 +38,5 @@ def main(grid: Grid, context: Context) -> None:
         workers=config.runtime.num_workers,
     )
     observer = OBSERVER.get(None) or RunObserver(logging.getLogger("flwr"))
-    Coordinator(grid=grid, config=config, folder=folder, evaluator=evaluator, observer=observer).run()
+    with exclusively(folder):
+        Coordinator(grid=grid, config=config, folder=folder, evaluator=evaluator, observer=observer).run()

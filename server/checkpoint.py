@@ -7,13 +7,14 @@ import json
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 
 from common.arrays import Arrays, from_bytes, to_bytes
 from common.errors import CheckpointError
 from common.protocol import Refusal
 from common.run_folder import RunFolder, append_line, write_atomically
-from server.state import RoundOutcome, RunState
+from server.state import KnownLedger, RoundOutcome, RunState
 
 _SCHEMA = "fedledger-checkpoint/1"
 _MODEL, _VELOCITY = "model.", "velocity."
@@ -41,6 +42,10 @@ def save_state(folder: RunFolder, state: RunState) -> None:
             {"partition_id": r.partition_id, "code": r.code, "reason": r.reason}
             for r in state.retired.values()
         ],
+        "ledgers": {
+            str(number): {"entries": known.entries, "head": known.head}
+            for number, known in state.seen.items()
+        },
     }
     write_atomically(folder.checkpoint / "state.json", json.dumps(record, indent=1).encode())
     for old in folder.checkpoint.glob("round-*.safetensors"):
@@ -56,14 +61,14 @@ def load_state(folder: RunFolder) -> RunState:
     """
     record = _read_record(folder)
     arrays = _read_arrays(folder, record)
-    retired = [Refusal(**refusal) for refusal in record["retired"]]
     return RunState(
-        run=record["run"],
-        round=record["round"],
-        ended=record["ended"],
+        run=record.run,
+        round=record.round,
+        ended=record.ended,
         arrays=_part(arrays, _MODEL),
         velocity=_part(arrays, _VELOCITY),
-        retired={refusal.partition_id: refusal for refusal in retired},
+        retired={refusal.partition_id: refusal for refusal in record.retired},
+        known=record.ledgers,
     )
 
 
@@ -77,12 +82,39 @@ def record_round(folder: RunFolder, state: RunState, outcome: RoundOutcome, deta
 
 
 def forget_unfinished(folder: RunFolder, rounds: int) -> None:
-    """Cut lines of rounds that the checkpoint does not hold; those rounds are computed again."""
-    lines = folder.rounds.read_text(encoding="utf-8").splitlines() if folder.rounds.exists() else []
+    """Cut lines of rounds that the checkpoint does not hold; those rounds are computed again.
+
+    Raises:
+        CheckpointError: when lines of rounds that it does hold are missing.
+    """
+    try:
+        lines = folder.rounds.read_text(encoding="utf-8").splitlines() if folder.rounds.exists() else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            f"{folder.rounds} cannot be read ({type(error).__name__}): put back what the run wrote"
+        ) from None
+    if len(lines) < rounds:
+        raise CheckpointError(
+            f"{folder.rounds} holds {len(lines)} of the {rounds} rounds that are done: put it back"
+        )
     write_atomically(folder.rounds, "".join(line + "\n" for line in lines[:rounds]).encode())
 
 
-def _read_record(folder: RunFolder) -> dict[str, Any]:
+class _Record(BaseModel):
+    """state.json, as far as it is read back."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run: str
+    round: int = Field(ge=0)
+    ended: str
+    arrays: str = Field(pattern=r"^round-\d{6,}\.safetensors$")
+    sha256: str
+    retired: list[Refusal]
+    ledgers: dict[int, KnownLedger]
+
+
+def _read_record(folder: RunFolder) -> _Record:
     path = folder.checkpoint / "state.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -94,21 +126,25 @@ def _read_record(folder: RunFolder) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: start a new run") from None
     if not isinstance(record, dict) or record.get("schema") != _SCHEMA:
         raise CheckpointError(f"{path} is not of schema {_SCHEMA}: resume with the version that wrote it")
-    return record
+    try:
+        return _Record.model_validate(record)
+    except ValidationError as error:
+        field = ".".join(map(str, error.errors()[0]["loc"]))
+        raise CheckpointError(f"{path} is damaged ({field} is missing or odd): start a new run") from None
 
 
-def _read_arrays(folder: RunFolder, record: dict[str, Any]) -> Arrays:
-    path = folder.checkpoint / record["arrays"]
+def _read_arrays(folder: RunFolder, record: _Record) -> Arrays:
+    path = folder.checkpoint / record.arrays
     try:
         data = path.read_bytes()
     except OSError:
-        raise CheckpointError(f"{path} is missing: the run cannot be resumed") from None
-    if hashlib.sha256(data).hexdigest() != record["sha256"]:
-        raise CheckpointError(f"{path} is damaged (its SHA-256 differs): the run cannot be resumed")
+        raise CheckpointError(f"{path} is missing: put it back, or start a new run") from None
+    if hashlib.sha256(data).hexdigest() != record.sha256:
+        raise CheckpointError(f"{path} is damaged (its SHA-256 differs): put it back, or start a new run")
     try:
         return from_bytes(data)
     except SafetensorError:
-        raise CheckpointError(f"{path} is not a safetensors file: the run cannot be resumed") from None
+        raise CheckpointError(f"{path} is not a safetensors file: put it back, or start a new run") from None
 
 
 def _part(arrays: Arrays, prefix: str) -> Arrays:

@@ -29,6 +29,8 @@ def join(grid: Grid, state: RunState, observer: RunObserver) -> RunState:
     for question, reply in ask(grid, "query", "join", questions):
         try:
             client = enrol(question.node_id, reply, clients)
+            if client.partition_id in state.known:
+                state.known[client.partition_id].refuse_less(client.partition_id, client.ledger)
             clients[client.partition_id] = client
         except FedLedgerError as error:
             refused.append(str(error))

@@ -12,6 +12,7 @@ from flwr.serverapp import Grid
 
 from common.arrays import digest
 from common.config import RunConfig
+from common.errors import CheckpointError, RoundFailed
 from common.messages import pack_arrays, train_request_record
 from common.models import initial_arrays
 from common.protocol import Reply, TrainRequest
@@ -44,7 +45,7 @@ class Coordinator:
             complete up to there.
 
         Raises:
-            RoundFailed: when not one client could join.
+            RoundFailed: when not one client could join, or the first round gave nothing.
             CheckpointError: when the run folder cannot be read or written.
         """
         state = join(self.grid, self._start(), self.observer)
@@ -63,6 +64,7 @@ class Coordinator:
         answers = Answers(state, strategy)
         for question, reply in self._ask_cohort(state, strategy, number):
             answers.take(question.partition_id, reply)
+        _require_a_start(number, answers, len(state.clients))
         arrays, velocity = state.arrays, state.velocity
         if answers.updates:
             arrays, velocity = strategy.next_model(arrays, velocity, answers.mean.mean())
@@ -109,6 +111,11 @@ class Coordinator:
             state = replace(load_state(self.folder), ended="")
             forget_unfinished(self.folder, state.round)
             return state
+        if self.folder.rounds.exists():
+            raise CheckpointError(
+                f"{self.folder.checkpoint}/state.json is missing, though rounds are done: put it back, or "
+                "start a new run"
+            )
         arrays = initial_arrays(
             self.config.model.name, num_classes=self.evaluator.num_classes, seed=self.config.runtime.seed
         )
@@ -127,3 +134,10 @@ class Coordinator:
         if len(state.active) < needed:
             return f"{len(state.active)} of {len(state.clients)} clients can go on and {needed} are needed"
         return ""
+
+
+def _require_a_start(number: int, answers: Answers, clients: int) -> None:
+    """End a run whose every client refuses or fails at once: its settings cannot work."""
+    if number == 1 and len(answers.refused) == clients:
+        first = answers.refused[0]
+        raise RoundFailed(f"no client took part in round 1; client {first.partition_id}: {first.reason}")

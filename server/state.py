@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.arrays import Arrays
+from common.errors import LedgerFork
 from common.ledger import LedgerView
 from common.protocol import Refusal
 
@@ -28,6 +29,31 @@ class ClientRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KnownLedger:
+    """How much of a client's ledger the server has seen: later it may be longer, never shorter.
+
+    Args:
+        entries: how many.
+        head: SHA-256 (hex) of the last of them.
+    """
+
+    entries: int
+    head: str
+
+    def refuse_less(self, partition_id: int, ledger: LedgerView) -> None:
+        """Refuse a ledger that does not begin with what was seen.
+
+        Raises:
+            LedgerFork: when entries are missing or other ones stand in their place.
+        """
+        if len(ledger.entries) < self.entries or ledger.entries[self.entries - 1].hash != self.head:
+            raise LedgerFork(
+                f"the ledger of client {partition_id} lacks entries that this run has seen "
+                f"({self.entries} of them): put its newest copy back"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunState:
     """A run between two rounds.
 
@@ -38,6 +64,7 @@ class RunState:
         velocity: the server's momentum, shaped like `arrays`.
         clients: by partition number; asked for again when a run is resumed.
         retired: clients that are left out from now on, with their reason.
+        known: by partition number, the ledgers as of the last checkpoint.
         ended: why the run stopped here; empty while it goes on.
     """
 
@@ -47,7 +74,16 @@ class RunState:
     velocity: Arrays
     clients: dict[int, ClientRecord] = field(default_factory=dict)
     retired: dict[int, Refusal] = field(default_factory=dict)
+    known: dict[int, KnownLedger] = field(default_factory=dict)
     ended: str = ""
+
+    @property
+    def seen(self) -> dict[int, KnownLedger]:
+        """Every client's ledger as far as it is known now."""
+        return self.known | {
+            number: KnownLedger(entries=len(client.ledger.entries), head=client.ledger.head)
+            for number, client in self.clients.items()
+        }
 
     @property
     def active(self) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +11,13 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from common.audit.cli import REFUTED, VERIFIED, summary
 from common.config import (
     RunConfig,
     Settings,
     describe_settings,
+    join_assignments,
     parse_assignment,
     read_toml,
     resolve,
@@ -47,6 +48,9 @@ _OPTIONS = {
     "device": "runtime.device",
     "out": "runtime.out",
 }
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
 _WITH_RESUME = {"workers", "device"}
 
 
@@ -85,16 +89,14 @@ def simulate(
 ) -> None:
     """Train a shared model over simulated clients under differential privacy, then audit what was spent."""
     given = {name: value for name, value in locals().items() if name in _OPTIONS and value is not None}
-    extra = {"privacy.enabled": False} if no_privacy else {}
+    options = [_value(name, value) for name, value in given.items()]
     if resume is not None:
         _refuse_changes({*given, *(["no-privacy"] if no_privacy else [])} | set(assignments or []), config)
-        raise typer.Exit(
-            _continue_run(resume, {name: _value(name, v)[_OPTIONS[name]] for name, v in given.items()})
-        )
-    layers = [read_toml(config)] if config else []
-    layers += [parse_assignment(text) for text in assignments or []]
-    layers += [_value(name, value) for name, value in given.items()]
-    raise typer.Exit(_start_run(resolve(*layers, extra)))
+        raise typer.Exit(_continue_run(resume, join_assignments(options)))
+    options += [parse_assignment(text) for text in assignments or []]
+    options += [{"privacy.enabled": False}] if no_privacy else []
+    file = read_toml(config) if config else {}
+    raise typer.Exit(_start_run(resolve(file, join_assignments(options))))
 
 
 def _value(name: str, value: Any) -> Settings:
@@ -122,28 +124,34 @@ def _start_run(config: RunConfig) -> int:
 
     with _watched(config) as display:
         simulation = run(config, observer=display)
-    return _finish(simulation)
+    left = config.federation.num_server_rounds - simulation.state.round
+    return _finish(simulation, stopped=display.stop_requested and left > 0)
 
 
 def _continue_run(root: Path, runtime: Settings) -> int:
     from simulations.harness import resume, settings_of
 
-    with _watched(settings_of(root)) as display:
+    config = settings_of(root, runtime)
+    with _watched(config) as display:
         simulation = resume(root, observer=display, settings=runtime)
-    return _finish(simulation)
+    left = config.federation.num_server_rounds - simulation.state.round
+    return _finish(simulation, stopped=display.stop_requested and left > 0)
 
 
-def _finish(simulation: Simulation) -> int:
+def _finish(simulation: Simulation, *, stopped: bool) -> int:
     typer.echo(summary(simulation.report, simulation.folder.root / "report.html"))
+    if stopped:
+        typer.echo(f"To go on: fedledger simulate --resume {shlex.quote(str(simulation.folder.root))}")
+        return INTERRUPTED
     return VERIFIED if simulation.report.verified else REFUTED
 
 
 @contextmanager
 def _watched(config: RunConfig) -> Iterator[Any]:
     """Show progress; the first Ctrl-C stops after the round, a second one at once."""
-    from simulations.progress import ProgressDisplay
+    from simulations.progress import ProgressDisplay, Screen
 
-    console = Console(highlight=False)
+    console = Screen(highlight=False)
     if config.stamp:
         console.print(f"[bold red]{config.stamp}[/]")
     with ProgressDisplay(console, rounds=config.federation.num_server_rounds, stamp=config.stamp) as display:

@@ -18,7 +18,8 @@ from common.config import RunConfig, Settings, read_toml, resolve, to_toml
 from common.data import label_counts
 from common.data.shares import shares_of, split_of
 from common.device import resolve_device
-from common.errors import CheckpointError, ConfigError
+from common.errors import CheckpointError, ConfigError, LedgerError
+from common.ledger import Ledger, SigningKey
 from common.models import build_model
 from common.privacy.budget import check_delta
 from common.run_folder import RunFolder, write_atomically
@@ -77,11 +78,14 @@ def resume(
 
     Raises:
         CheckpointError: when the folder holds no run.
+        LedgerError: when a client's ledger or key is lost or damaged.
         ConfigError: when a changed setting is out of range.
     """
     config = settings_of(root, settings)
+    folder = RunFolder(Path(config.runtime.out))
     _check(config)
-    return _run(config, RunFolder(Path(config.runtime.out)), observer or RunObserver())
+    _require_ledgers(folder)
+    return _run(config, folder, observer or RunObserver())
 
 
 def settings_of(root: Path, changes: Settings | None = None) -> RunConfig:
@@ -133,10 +137,13 @@ def _new_root(config: RunConfig) -> Path:
     if out == "auto":
         out = f"runs/{time.strftime('%Y%m%d-%H%M%S')}-{config.data.dataset}"
     root = Path(out).expanduser().absolute()
-    if root.is_file() or (root.is_dir() and any(root.iterdir())):
-        raise ConfigError(
-            f"{out} is not empty: continue that run with --resume {out}, or choose another --out"
-        )
+    shown = Path(out)
+    if root.is_file():
+        raise ConfigError(f"{shown} is a file: choose a folder for --out that is new or empty")
+    if RunFolder(root).config.exists():
+        raise ConfigError(f"{shown} holds a run: continue it with --resume {shown}, or choose another --out")
+    if root.is_dir() and any(root.iterdir()):
+        raise ConfigError(f"{shown} is not empty: choose a folder for --out that is new or empty")
     return root
 
 
@@ -148,6 +155,18 @@ def _check(config: RunConfig) -> None:
     largest = max(len(share) for share in shares_of(config))
     if config.privacy.delta != "auto":
         check_delta(config.privacy.delta, largest)
+
+
+def _require_ledgers(folder: RunFolder) -> None:
+    """Stop before a client begins a new ledger, or is left out, because its files were lost."""
+    if not (folder.checkpoint / "state.json").exists():
+        return
+    for partition_id, known in load_state(folder).known.items():
+        path = folder.ledger(partition_id)
+        if not path.exists():
+            raise LedgerError(f"{path} is missing: put it back, it alone says what this client has spent")
+        ledger = Ledger.open(path, SigningKey.load(folder.key(partition_id)))
+        known.refuse_less(partition_id, ledger.view)
 
 
 def _write_partitions(config: RunConfig, folder: RunFolder) -> None:

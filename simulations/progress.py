@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 
 from rich.console import Console
 from rich.progress import (
@@ -15,11 +17,21 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from common.audit.wording import counted
 from common.privacy.accounting import epsilon_upper_bound
 from server.observer import RunObserver
 from server.state import RoundOutcome, RunState
 
 _PLAIN_LINES = 20
+
+
+class Screen(Console):
+    """A console that falls silent when nobody reads it any more (`| head`), so that the run goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Write to nowhere from now on, instead of ending the process as rich would."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class ProgressDisplay(RunObserver):
@@ -74,7 +86,8 @@ class ProgressDisplay(RunObserver):
     def joined(self, state: RunState, refused: list[str]) -> None:
         """Say who takes part."""
         examples = sum(client.num_examples for client in state.clients.values())
-        self._console.print(f"{len(state.clients)} clients joined with {examples:,} examples.")
+        joined = counted(len(state.clients), "client")
+        self._console.print(f"{joined} joined with {counted(examples, 'example')}.")
         for reason in refused:
             self._warn(reason)
         self._bars.update(self._round_bar, completed=state.round)

@@ -121,6 +121,10 @@ def read_run(path: Path) -> RunRecords:
     if not path.is_dir():
         raise CheckpointError(f"{path} is not a run folder: give the folder that `fedledger simulate` wrote")
     folder = RunFolder(path)
+    if not folder.config.exists():
+        raise CheckpointError(
+            f"{path} is not a run folder (no config.toml in it): give one that `fedledger simulate` wrote"
+        )
     config, rounds = _read_config(folder.config), _read_rounds(folder.rounds)
     files = _ledger_files(folder.ledger(0).parent)
     ledgers, damaged = _read_ledgers(files)
@@ -156,7 +160,7 @@ def _ledger_files(folder: Path) -> dict[int, Path]:
         int(match[1]): file for file in folder.glob("*.jsonl") if (match := _LEDGER_NAME.fullmatch(file.name))
     }
     if not files:
-        raise CheckpointError(f"{folder} holds no ledger client-<number>.jsonl: nothing can be audited")
+        raise CheckpointError(f"{folder} holds no ledger client-<number>.jsonl: put the ledgers back")
     return dict(sorted(files.items()))
 
 
@@ -187,7 +191,9 @@ def _read_text(path: Path) -> str:
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing: give a folder that `fedledger simulate` wrote") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} cannot be read ({type(error).__name__})") from None
+        raise CheckpointError(
+            f"{path} cannot be read ({type(error).__name__}): put back what the run wrote"
+        ) from None
 
 
 def _parse(kind: type[_R], text: str, where: str) -> _R:
@@ -211,4 +217,6 @@ def _file_hash(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({type(error).__name__})") from None
+        raise CheckpointError(
+            f"{path} cannot be read ({type(error).__name__}): put back what the run wrote"
+        ) from None

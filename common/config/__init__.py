@@ -4,7 +4,7 @@ Only this package reads kebab-case settings. The `privacy` section alone changes
 `runtime` section never changes a result.
 """
 
-from common.config.layers import Settings, parse_assignment, read_toml, resolve
+from common.config.layers import Settings, join_assignments, parse_assignment, read_toml, resolve
 from common.config.sections import (
     DataSettings,
     FederationSettings,
@@ -26,6 +26,7 @@ __all__ = [
     "Settings",
     "TrainingSettings",
     "describe_settings",
+    "join_assignments",
     "parse_assignment",
     "read_toml",
     "resolve",

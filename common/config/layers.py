@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,19 @@ def parse_assignment(text: str) -> Settings:
     return {key.strip(): parsed}
 
 
+def join_assignments(assignments: Iterable[Settings]) -> Settings:
+    """Lay settings of one command line together.
+
+    Raises:
+        ConfigError: when two of them contradict each other.
+    """
+    joined: Settings = {}
+    for key, value in (item for settings in assignments for item in settings.items()):
+        if repr(joined.setdefault(key, value)) != repr(value):
+            raise ConfigError(f"{key} is given twice, as {joined[key]!r} and as {value!r}: give it once")
+    return joined
+
+
 def resolve(*layers: Mapping[str, Any]) -> RunConfig:
     """Lay settings over the defaults, later layers over earlier ones, and validate the result.
 
@@ -95,6 +108,9 @@ def resolve(*layers: Mapping[str, Any]) -> RunConfig:
 
 def _known(name: str) -> tuple[str, str]:
     names = list(RunConfig().flat())
+    if name in RunConfig.model_fields:
+        keys = [full for full in names if full.startswith(f"{name}.")]
+        raise ConfigError(f"{name} is a section, not a setting: set one of {', '.join(keys)}")
     if name not in names:
         by_key = [full for full in names if full.partition(".")[2] == name.rpartition(".")[2]]
         nearest = by_key or difflib.get_close_matches(name, names, n=1, cutoff=0.4)

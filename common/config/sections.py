@@ -12,6 +12,7 @@ from common.errors import ConfigError
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction01 = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Norm = Annotated[float, Field(ge=1e-6, le=1e6)]
 Momentum = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 
 
@@ -81,13 +82,13 @@ class TrainingSettings(Section):
     """What a client computes in one round."""
 
     optimizer: Literal["sgd", "adam", "rmsprop"] = Field("sgd", description="Local optimiser.")
-    learning_rate: PositiveFloat | Literal["auto"] = Field(
+    learning_rate: Annotated[float, Field(gt=0, le=1000)] | Literal["auto"] = Field(
         "auto", description='Local step size; "auto" is tuned for the default model, with or without privacy.'
     )
     momentum: Momentum = Field(
         0.0, description="Local momentum within a round (sgd, rmsprop); across rounds use server-momentum."
     )
-    sample_rate: Fraction01 | Literal["off"] = Field(
+    sample_rate: Annotated[float, Field(ge=1e-6, le=1)] | Literal["off"] = Field(
         0.1, description="Chance q that a record enters a step; the same for every client."
     )
     batch_size: PositiveInt | Literal["off"] = Field(
@@ -119,10 +120,10 @@ class PrivacySettings(Section):
     delta: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] = Field(
         "auto", description='Never above 1/n; "auto" is the smaller of 1e-5 and 1/(10 n).'
     )
-    noise_multiplier: PositiveFloat | Literal["auto"] = Field(
+    noise_multiplier: Annotated[float, Field(ge=0.01, le=1000)] | Literal["auto"] = Field(
         "auto", description='Noise over clip; "auto" spends the budget over the planned rounds.'
     )
-    max_grad_norm: PositiveFloat = Field(1.0, description="L2 clip of each record's gradient.")
+    max_grad_norm: Norm = Field(1.0, description="L2 clip of each record's gradient.")
     reproducible_noise: bool = Field(
         False, description="Derive noise from the seed (simulation only): NOT PRIVATE."
     )

@@ -67,7 +67,9 @@ def _alternatives(annotation: Any, metadata: list[Any]) -> list[str]:
         choices = [f'"{choice}"' for choice in get_args(annotation)]
         return [f"one of {', '.join(choices)}" if len(choices) > 1 else choices[0]]
     if origin is None:
-        return [" ".join([_WORDS[annotation], *_bounds(metadata)])]
+        bounds = _bounds(metadata)
+        endless = annotation is float and not any(end in "".join(bounds) for end in ("below", "at most"))
+        return [" ".join(["a finite number" if endless else _WORDS[annotation], *bounds])]
     return [words for part in get_args(annotation) for words in _alternatives(part, metadata)]
 
 

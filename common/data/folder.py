@@ -60,8 +60,12 @@ def _existing(data_dir: Path | None) -> Path:
     if data_dir is None:
         raise DataError(f"dataset 'folder' needs --data-dir DIR: {_LAYOUT}")
     root = data_dir.expanduser().resolve()
+    if root.is_file():
+        raise DataError(f"{str(data_dir)!r} is a file, not a folder of images: {_LAYOUT}")
     if not root.is_dir():
-        raise DataError(f"data folder {str(data_dir)!r} does not exist: name another with --data-dir")
+        raise DataError(
+            f"data folder {str(data_dir)!r} does not exist: put it back, or name another with --data-dir"
+        )
     if not (root / "train").is_dir():
         raise DataError(f"data folder {str(data_dir)!r} has no train/ inside: {_LAYOUT}")
     return root

@@ -197,7 +197,7 @@ def _ways_out(asked: _Division, least: int, partitioner: str) -> str:
     if partitioner == "pathological":
         ways = [f"fewer than {clients} clients", f"classes-per-client above {asked.classes_per_client}"]
     else:
-        ways = [f"at most {records // minimum} clients"] if records >= minimum else []
+        ways = [f"num-clients at most {records // minimum}"] if records >= minimum else []
         least = records // clients
     ways += [f"min-partition-size at most {least}"] if least else []
     return " or ".join([*ways, f"more images than {records}"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import CheckpointError, ConfigError
-from common.run_folder import RunFolder, append_line, run_root, write_atomically
+from common.run_folder import RunFolder, append_line, exclusively, run_root, write_atomically
 
 
 def test_the_folders_layout_is_fixed():
@@ -108,3 +108,21 @@ def test_where_a_run_lies(tmp_path, monkeypatch):
     assert run_root("auto", 8) == tmp_path / "home" / "runs" / "flower-8"
     with pytest.raises(ConfigError, match="'runs/x' is relative"):
         run_root("runs/x", 7)
+
+
+def test_a_run_belongs_to_one_process_at_a_time(tmp_path):
+    folder = RunFolder(tmp_path)
+    with exclusively(folder), pytest.raises(CheckpointError, match="is in use by another process"):
+        exclusively(folder).__enter__()
+    with exclusively(folder):
+        pass
+
+
+def test_half_a_file_does_not_stay(tmp_path, monkeypatch):
+    def fail(_descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(CheckpointError, match="free space, then --resume the run"):
+        write_atomically(tmp_path / "model", b"weights")
+    assert list(tmp_path.iterdir()) == []

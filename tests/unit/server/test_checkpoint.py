@@ -12,7 +12,7 @@ from common.errors import CheckpointError
 from common.protocol import Refusal
 from common.run_folder import RunFolder
 from server.checkpoint import forget_unfinished, load_state, record_round, save_state
-from server.state import RoundOutcome, RunState
+from server.state import KnownLedger, RoundOutcome, RunState
 
 STATE = RunState(
     run="abc",
@@ -112,3 +112,47 @@ def test_a_missing_arrays_file_is_named(folder):
     (folder.checkpoint / "round-000003.safetensors").unlink()
     with pytest.raises(CheckpointError, match="round-000003.safetensors is missing"):
         load_state(folder)
+
+
+@pytest.mark.parametrize("key", ["run", "round", "ended", "arrays", "sha256", "retired", "ledgers"])
+def test_a_state_file_without_a_field_is_refused(folder, key):
+    save_state(folder, STATE)
+    path = folder.checkpoint / "state.json"
+    record = json.loads(path.read_text())
+    del record[key]
+    path.write_text(json.dumps(record))
+    with pytest.raises(CheckpointError, match=f"is damaged \\({key} is missing or odd\\)"):
+        load_state(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("round", -1), ("round", "x"), ("arrays", "../model.safetensors"), ("retired", [{"x": 1}])],
+)
+def test_a_state_file_with_an_odd_field_is_refused(folder, key, value):
+    save_state(folder, STATE)
+    path = folder.checkpoint / "state.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(CheckpointError, match=f"is damaged \\({key}"):
+        load_state(folder)
+
+
+def test_what_was_seen_of_each_ledger_is_kept(folder):
+    known = {4: KnownLedger(entries=7, head="abc")}
+    save_state(folder, replace(STATE, known=known))
+    assert load_state(folder).known == known
+
+
+def test_lines_of_finished_rounds_must_be_there(folder):
+    folder.root.mkdir()
+    folder.rounds.write_text('{"round": 1}\n')
+    with pytest.raises(CheckpointError, match="holds 1 of the 2 rounds that are done"):
+        forget_unfinished(folder, 2)
+    assert folder.rounds.read_text() == '{"round": 1}\n'
+
+
+def test_lines_that_are_no_text_are_refused(folder):
+    folder.root.mkdir()
+    folder.rounds.write_bytes(b"\xff\n")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        forget_unfinished(folder, 1)

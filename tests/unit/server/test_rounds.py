@@ -12,7 +12,7 @@ import pytest
 from flwr.app import Array, ConfigRecord, Error, Message, RecordDict
 
 from common.arrays import digest, from_bytes
-from common.errors import RoundFailed
+from common.errors import CheckpointError, RoundFailed
 from common.ledger import SigningKey, parse_lines
 from common.messages import reply_record
 from common.protocol import Description, Refusal
@@ -423,3 +423,32 @@ def test_the_entries_of_a_client_stay_verified_from_round_to_round(folder):
 def test_no_client_no_run(folder):
     with pytest.raises(RoundFailed, match="no node is connected"):
         coordinate(folder, [])
+
+
+def test_a_run_whose_every_client_refuses_at_once_has_failed(folder):
+    asked = clients()
+    for client in asked:
+        client.change = partial(refuse, "budget-exhausted")
+    with pytest.raises(RoundFailed, match="no client took part in round 1; client 0: "):
+        coordinate(folder, asked, rounds=3)
+    assert not folder.rounds.exists()
+    assert load_state(folder).round == 0
+
+
+def test_a_ledger_that_lost_entries_since_the_checkpoint_stays_out(folder):
+    asked = clients()
+    coordinate(folder, asked, rounds=4, watcher=Watcher(stop_after=2))
+    del asked[1].lines[3:]
+    watcher = Watcher()
+    coordinate(folder, asked, rounds=4, watcher=watcher)
+    assert asked[1].asked == [1, 2]
+    assert [line["participants"] for line in lines(folder)] == [[0, 1, 2], [0, 1, 2], [0, 2], [0, 2]]
+
+
+def test_a_run_without_its_checkpoint_is_not_begun_anew(folder):
+    asked = clients()
+    coordinate(folder, asked, rounds=2)
+    (folder.checkpoint / "state.json").unlink()
+    with pytest.raises(CheckpointError, match="state.json is missing, though rounds are done"):
+        coordinate(folder, asked, rounds=2)
+    assert len(lines(folder)) == 2

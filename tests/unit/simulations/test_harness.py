@@ -155,7 +155,7 @@ def test_a_folder_that_holds_something_is_not_a_new_runs(tiny_settings, tmp_path
         simulate(config)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="is not empty"):
+    with pytest.raises(ConfigError, match="is a file: choose a folder"):
         simulate(tiny_settings("file"))
 
 

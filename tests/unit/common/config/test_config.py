@@ -4,8 +4,17 @@ import tomllib
 
 import pytest
 
-from common.config import RunConfig, describe_settings, parse_assignment, read_toml, resolve, to_toml
+from common.config import (
+    RunConfig,
+    describe_settings,
+    join_assignments,
+    parse_assignment,
+    read_toml,
+    resolve,
+    to_toml,
+)
 from common.config.layers import flatten
+from common.config.text import permitted
 from common.errors import ConfigError
 
 
@@ -53,7 +62,7 @@ def test_two_alternatives_at_once_are_refused():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("privacy.epsilon=-1", "privacy.epsilon = -1 is not permitted: give a number above 0"),
+        ("privacy.epsilon=-1", "privacy.epsilon = -1 is not permitted: give a finite number above 0"),
         ("privacy.epsilon=nan", "privacy.epsilon = nan is not permitted"),
         ("privacy.delta=1.5", 'give a number above 0 and below 1 or "auto"'),
         ("privacy.epsilonn=3", "unknown setting privacy.epsilonn: did you mean privacy.epsilon?"),
@@ -104,3 +113,27 @@ def test_stamps():
     assert RunConfig().stamp == ""
     assert resolve({"privacy.enabled": False}).stamp == "NOT PRIVATE"
     assert resolve({"privacy.reproducible-noise": True}).stamp == "NOT PRIVATE: REPRODUCIBLE NOISE"
+
+
+def test_settings_of_one_command_must_not_contradict_each_other():
+    assert join_assignments([{"a.b": 1}, {"a.c": 2}, {"a.b": 1}]) == {"a.b": 1, "a.c": 2}
+    with pytest.raises(ConfigError, match="a.b is given twice, as 1 and as 3: give it once"):
+        join_assignments([{"a.b": 1}, {"a.b": 3}])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("privacy.epsilon", "a finite number above 0"),
+        ("privacy.delta", 'a number above 0 and below 1 or "auto"'),
+        ("training.sample-rate", 'a number at least 1e-06 and at most 1 or "off"'),
+        ("runtime.workers", 'a whole number at least 1 or "auto"'),
+    ],
+)
+def test_what_is_permitted_in_words(name, words):
+    assert permitted(*name.split(".")) == words
+
+
+def test_a_section_is_no_setting():
+    with pytest.raises(ConfigError, match="model is a section, not a setting: set one of model.name"):
+        resolve({"model": "cnn"})

@@ -128,8 +128,8 @@ def test_a_client_with_too_few_records_is_named_with_ways_out(name: str) -> None
     with pytest.raises(DataError) as caught:
         partition(np.arange(12) % 2, partitioner=name, num_partitions=3, seed=0, min_partition_size=5)
     assert re.fullmatch(
-        r"client [012] would hold [0-4] records, fewer than min-partition-size 5: choose at most 2 clients "
-        r"or min-partition-size at most 4 or more images than 12",
+        r"client [012] would hold [0-4] records, fewer than min-partition-size 5: choose "
+        r"num-clients at most 2 or min-partition-size at most 4 or more images than 12",
         str(caught.value),
     )
 
