@@ -149,6 +149,14 @@ def test_reproducible_noise_gives_the_same_bytes_and_one_charge(repeatable):
     assert repeatable.ledger.view.entries[1].body.noise_source == "reproducible"
 
 
+def test_fresh_noise_is_never_charged_to_a_reproducible_reservation(repeatable):
+    train_round(repeatable, request(repeatable))
+    privacy = repeatable.config.privacy.model_copy(update={"reproducible_noise": False})
+    fresh = replace(repeatable, config=repeatable.config.model_copy(update={"privacy": privacy}))
+    train_round(fresh, request(fresh))
+    assert [body.noise_source for body in fresh.ledger.view.reservations()] == ["reproducible", "chacha20"]
+
+
 def test_another_model_round_or_run_is_another_charge(repeatable):
     other = {name: array + 1 for name, array in MODEL.items()}
     train_round(repeatable, request(repeatable))
