@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -83,7 +84,8 @@ def _line_of(error: Exception) -> str:
             return str(error)
         case OSError():
             where = error.filename or "the output"
-            return f"{where} cannot be used ({error.strerror}): free space or permit access"
+            way_out = "free space" if error.errno == errno.ENOSPC else "permit access, or name another place"
+            return f"{where} cannot be used ({error.strerror}): {way_out}"
         case MemoryError():
             return "memory is used up: choose fewer --workers or smaller images"
     return ""

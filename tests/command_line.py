@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO
 from unittest.mock import patch
 
 import fedledger
@@ -40,9 +40,13 @@ def run_command(*arguments: str) -> Outcome:
 
 
 def start_command(
-    *arguments: str, environment: Mapping[str, str] | None = None, **more: Any
+    *arguments: str, environment: Mapping[str, str] | None = None, stdout: int | IO[str] = subprocess.PIPE
 ) -> subprocess.Popen[str]:
     """Start the command in a process of its own, whose output can be read line by line."""
-    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"} | more
-    surroundings = os.environ | {"OMP_NUM_THREADS": "1"} | dict(environment or {})
-    return subprocess.Popen([sys.executable, str(SCRIPT), *arguments], env=surroundings, **settings)
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), *arguments],
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | dict(environment or {}),
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )

@@ -52,6 +52,8 @@ def _decode(root: Path, path: str, size: int) -> NDArray[np.uint8]:
             image.draft("RGB", (2 * size, 2 * size))  # lets JPEG skip detail that resizing throws away
             ImageOps.exif_transpose(image, in_place=True)
             return _fit(_as_rgb(image), size)
+    except PermissionError:
+        raise DataError(f"{path} must not be read: permit reading it, or remove it") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is not a readable image: remove it or replace it") from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,9 +73,7 @@ def _existing(data_dir: Path | None) -> Path:
 
 
 def _list_images(root: Path, part: str) -> _Listing:
-    folders = sorted(
-        entry.name for entry in (root / part).iterdir() if entry.is_dir() and _is_visible(entry.name)
-    )
+    folders = sorted(name for name in _folders_in(root / part) if _is_visible(name))
     if len(folders) < 2:
         plural = "" if len(folders) == 1 else "s"
         raise DataError(f"{part}/ has {len(folders)} class folder{plural}; two are the least: {_LAYOUT}")
@@ -89,13 +88,24 @@ def _list_images(root: Path, part: str) -> _Listing:
     return _Listing(paths=tuple(paths), labels=np.array(labels, dtype=np.int64), classes=tuple(folders))
 
 
+def _folders_in(folder: Path) -> list[str]:
+    try:
+        return [entry.name for entry in folder.iterdir() if entry.is_dir()]
+    except OSError as error:
+        _refuse(error)
+
+
 def _files_below(root: Path, folder: str) -> list[str]:
     found: list[str] = []
-    for directory, subfolders, files in os.walk(root / folder, followlinks=False):
+    for directory, subfolders, files in os.walk(root / folder, onerror=_refuse, followlinks=False):
         subfolders[:] = [name for name in subfolders if _is_visible(name)]
         place = Path(directory).relative_to(root)
         found += [(place / name).as_posix() for name in files if _is_visible(name)]
     return sorted(found)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise DataError(f"{error.filename} cannot be read ({error.strerror}): permit reading it") from None
 
 
 def _is_visible(name: str) -> bool:

@@ -299,7 +299,7 @@ def test_debug_shows_where_a_mistake_was_found(at_home):
         (
             PermissionError(13, "Permission denied", "place"),
             2,
-            "place cannot be used (Permission denied): free space or permit access",
+            "place cannot be used (Permission denied): permit access, or name another place",
         ),
     ],
 )
@@ -334,7 +334,7 @@ def test_output_to_a_full_disk(at_home):
         process = start_command("config", stdout=place)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
-    line = "the output cannot be used (No space left on device): free space or permit access"
+    line = "the output cannot be used (No space left on device): free space"
     assert err == f"fedledger: {line}\n"
 
 

@@ -67,3 +67,12 @@ def test_the_first_bad_file_in_order_is_named(tmp_path: Path) -> None:
     names = [f"{index:04d}.png" for index in range(300)]
     with pytest.raises(DataError, match=r"^0000\.png is not"):
         decode_images(tmp_path, names, image_size=8)
+
+
+def test_an_image_that_must_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(DataError, match=r"^a\.png must not be read: permit reading it, or remove it$"):
+        decode_images(tmp_path, ["a.png"], image_size=32)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,29 @@ def test_classes_that_differ(tmp_path: Path, test_classes: dict[str, int], start
 def test_a_class_too_small_to_hold_one_image_out(tmp_path: Path) -> None:
     _fill(tmp_path, "train", {"cat": 2, "dog": 1})
     assert _message(tmp_path).startswith("class 'dog' has a single image, and there is no test/")
+
+
+def test_a_folder_that_must_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "train").mkdir()
+
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(DataError, match=r"train cannot be read \(Permission denied\): permit reading it$"):
+        load_data("folder", data_dir=tmp_path)
+
+
+def test_a_class_that_must_not_be_read_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr("common.data.folder._folders_in", lambda _folder: ["cat", "dog"])
+    with pytest.raises(DataError, match=r"train/cat cannot be read \(Permission denied\)"):
+        load_data("folder", data_dir=tmp_path)
