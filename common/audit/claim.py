@@ -14,9 +14,12 @@ class Claim:
     """The guarantee in words: for whom, against whom, and where it ends."""
 
     unit: str
+    people: str
     adjacency: str
     adversary: str
+    collusion: str
     noise: str
+    accesses: tuple[str, ...]
     covers: tuple[str, ...]
     does_not_cover: tuple[str, ...]
     undetectable: tuple[str, ...]
@@ -38,11 +41,20 @@ class Assumption:
 
 CLAIM = Claim(
     unit="one training image of one client",
+    people="everyone behind a training image of a client whose ledger is listed; nobody behind the images of a "
+    "client whose ledger could not be read",
     adjacency="zero-out: two data sets are neighbours when one image is replaced by an empty record; the "
     "number of images of a client is public",
     adversary="the server, every other client and anyone who reads the models, seeing every message of every "
     "round; nobody's silence is assumed, so no advantage is drawn from choosing clients at random",
+    collusion="the server and all other clients together learn no more about an image than its client's epsilon "
+    "permits, for they are one adversary; a client that helps them against its own images is not guarded against",
     noise="each client adds its own noise before anything leaves it; no server is trusted to do so",
+    accesses=(
+        "Training, in every round, run and restart of this data set: each access is a charge of its own.",
+        "Trying other settings on the same images (tuning), kept or thrown away: charged like any other run.",
+        "Attempts that were broken off: charged when they began, whether or not anything was sent.",
+    ),
     covers=(
         "Every update that a client sent in any round, and everything computed from them: the models of all "
         "rounds, their accuracy, this report.",

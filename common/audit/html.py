@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from common.audit import charts
+from common.audit.charts import Limit, Point, histogram, line_chart, spent_bar
 from common.audit.claim import CLAIM
 from common.audit.findings import count, grouped
 from common.audit.report import AuditReport, ClientReport, headline, verdict
@@ -91,14 +91,14 @@ def _bar(client: ClientReport, report: AuditReport) -> Markup:
     scale = 1.04 * max([*finite, *report.budgets, 1e-9])
     limit = "no budget" if client.budget is None else f"budget {budget_text(client.budget)}"
     tooltip = f"Client {client.partition_id}: epsilon {epsilon_text(client.epsilon)}, {limit}"
-    return charts.spent_bar(client.epsilon, client.budget, scale, tooltip)
+    return spent_bar(client.epsilon, client.budget, scale, tooltip)
 
 
 def _histogram(report: AuditReport) -> Markup | None:
     finite = [client.epsilon for client in report.clients if math.isfinite(client.epsilon)]
     if not finite or max(finite) - min(finite) < 1e-9:
         return None
-    return charts.histogram(
+    return histogram(
         finite,
         title="How much the clients spent",
         description=f"Epsilon of {counted(len(finite), 'client')}, from {epsilon_text(min(finite))} "
@@ -111,15 +111,13 @@ def _histogram(report: AuditReport) -> Markup | None:
 
 def _epsilon_chart(report: AuditReport) -> Markup | None:
     points = [
-        charts.Point(
-            x=entry.round, y=entry.epsilon, tooltip=f"Round {entry.round}: {epsilon_text(entry.epsilon)}"
-        )
+        Point(x=entry.round, y=entry.epsilon, tooltip=f"Round {entry.round}: {epsilon_text(entry.epsilon)}")
         for entry in report.rounds
         if math.isfinite(entry.epsilon)
     ]
     if not points:
         return None
-    return charts.line_chart(
+    return line_chart(
         points,
         title="Largest epsilon after each round",
         description=f"Rises to {epsilon_text(points[-1].y)} after round {points[-1].x:g}.",
@@ -132,15 +130,13 @@ def _epsilon_chart(report: AuditReport) -> Markup | None:
 
 def _accuracy_chart(report: AuditReport) -> Markup | None:
     points = [
-        charts.Point(
-            x=entry.round, y=entry.accuracy, tooltip=f"Round {entry.round}: {percent_text(entry.accuracy)}"
-        )
+        Point(x=entry.round, y=entry.accuracy, tooltip=f"Round {entry.round}: {percent_text(entry.accuracy)}")
         for entry in report.rounds
         if math.isfinite(entry.accuracy)
     ]
     if not points:
         return None
-    return charts.line_chart(
+    return line_chart(
         points,
         title="Accuracy on the public test images after each round",
         description=f"Ends at {percent_text(points[-1].y)}.",
@@ -150,10 +146,10 @@ def _accuracy_chart(report: AuditReport) -> Markup | None:
     )
 
 
-def _limit(report: AuditReport) -> charts.Limit | None:
+def _limit(report: AuditReport) -> Limit | None:
     match report.budgets:
         case (budget,):
-            return charts.Limit(value=budget, name=f"budget {budget_text(budget)}")
+            return Limit(value=budget, name=f"budget {budget_text(budget)}")
         case _:
             return None
 
@@ -163,7 +159,7 @@ def _short(value: float) -> str:
 
 
 def _plain_bar(share: float, name: str) -> Markup:
-    return charts.spent_bar(share, None, 1.0, f"{name}: {percent_text(share)}")
+    return spent_bar(share, None, 1.0, f"{name}: {percent_text(share)}")
 
 
 def _several(values: Sequence[object]) -> str:
