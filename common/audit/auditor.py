@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import platform
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from fractions import Fraction
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TypeVar
 
-import common
+from common.audit.breakdown import break_down, most_spent
 from common.audit.claim import assumptions
 from common.audit.findings import Finding, count, most_severe_first
 from common.audit.history import ClientLedger, client_ledgers, run_of
 from common.audit.html import render
+from common.audit.implementation import (
+    accounting_report,
+    auditing_code_digest,
+    library_versions,
+    mechanism_report,
+)
 from common.audit.meaning import Meaning, explain, nothing_to_explain
 from common.audit.records import RunRecords, read_run
 from common.audit.report import AuditReport, ClientReport, MechanismReport, RoundReport
@@ -27,15 +29,11 @@ from common.audit.spending import (
     largest_by_round,
     spend,
 )
+from common.audit.standing import accounting_of, count_entries, guarantee_of
 from common.audit.verify import check
 from common.audit.verify_ledger import UNPREDICTABLE_NOISE, check_spending
 from common.privacy.accounting import epsilon_upper_bound
-from common.privacy.decimals import decimal_text
-from common.privacy.mechanisms import PoissonGaussian
 from common.run_folder import write_atomically
-
-_CODE = ("client", "common", "server", "simulations")
-_T = TypeVar("_T", int, float, Fraction)
 
 
 def audit(run_dir: Path, *, out: Path | None = None) -> AuditReport:
@@ -90,7 +88,7 @@ def _report(
 ) -> AuditReport:
     clients = tuple(_client(ledger, cost, records, run) for ledger, cost in zip(ledgers, spent, strict=True))
     epsilon = max((cost.epsilon for cost in spent), default=math.inf)
-    mechanism = _mechanism(ledgers)
+    mechanism = mechanism_report(ledgers)
     stamp = _stamp(records, ledgers, mechanism)
     return AuditReport(
         verified=count(findings, "error") == 0,
@@ -109,7 +107,10 @@ def _report(
         unreadable=tuple(ledger.partition_id for ledger in records.damaged),
         rounds=_rounds(records, ledgers, run, epsilon),
         epsilon_by_round_exact=len(records.rounds) <= MOST_EXACT_ROUNDS,
+        refusals=dict(sorted(Counter(r.code for entry in records.rounds for r in entry.refused).items())),
+        breakdown=break_down(ledgers, [cost.epsilon for cost in spent]),
         mechanism=mechanism,
+        accounting=accounting_report(),
         meaning=_meaning(ledgers, spent),
         assumptions=assumptions(
             samplers=mechanism.samplers,
@@ -120,9 +121,9 @@ def _report(
         evaluation=records.evaluation,
         partitions=records.partitions,
         settings=records.config.flat(),
-        versions=_versions(ledgers),
+        versions=library_versions(ledgers),
         model_hash=records.model_hash,
-        code_digest=_code_digest(),
+        code_digest=auditing_code_digest(),
     )
 
 
@@ -135,6 +136,8 @@ def _client(ledger: ClientLedger, spent: Spent, records: RunRecords, run: str) -
         epsilon_exact=spent.exact,
         epsilon_rdp=spent.epsilon_rdp,
         epsilon_unamplified=spent.epsilon_unamplified,
+        accounting=accounting_of(ledger),
+        guarantee=guarantee_of(ledger, spent.epsilon),
         delta=genesis.delta,
         steps=sum(mechanism.num_steps for mechanism in ledger.mechanisms()),
         rounds=len(ledger.by_round(run).keys() & _rounds_of(records, ledger.partition_id)),
@@ -143,6 +146,9 @@ def _client(ledger: ClientLedger, spent: Spent, records: RunRecords, run: str) -
         ledger_id=genesis.ledger_id,
         entries=len(ledger.view.entries),
         head=ledger.view.head,
+        receipts=count_entries(ledger.view, "ReceiptEntry", "Acknowledged"),
+        key_rotations=count_entries(ledger.view, "KeyRotate"),
+        amendments=count_entries(ledger.view, "Amend"),
     )
 
 
@@ -187,63 +193,18 @@ def _histories_by_round(ledger: ClientLedger, run: str, rounds: int) -> list[His
 
 
 def _meaning(ledgers: Sequence[ClientLedger], spent: Sequence[Spent]) -> Meaning:
-    if not ledgers:
+    """Explain the weakest guarantee; a filter's is one pair, of which no curve follows."""
+    pairs = [*zip(ledgers, spent, strict=True)]
+    most = most_spent([guarantee_of(ledger, cost.epsilon) for ledger, cost in pairs])
+    if most is None:
         return nothing_to_explain()
-    most = max(range(len(ledgers)), key=lambda index: spent[index].epsilon)
-    mechanisms, delta = ledgers[most].mechanisms(), ledgers[most].view.genesis.delta
-    known = {delta: spent[most].epsilon}
+    ledger, epsilon = ledgers[most], spent[most].epsilon
+    mechanisms, delta = ledger.mechanisms(), ledger.view.genesis.delta
+    if accounting_of(ledger) == "filter":
+        return explain(ledger.partition_id, delta, lambda _: guarantee_of(ledger, epsilon), others=())
+    known = {delta: epsilon}
     return explain(
-        ledgers[most].partition_id,
+        ledger.partition_id,
         delta,
         lambda value: known[value] if value in known else epsilon_upper_bound(mechanisms, value),
     )
-
-
-def _mechanism(ledgers: Iterable[ClientLedger]) -> MechanismReport:
-    bodies = [charge.body for ledger in ledgers for charge in ledger.charges]
-    mechanisms = {mechanism for body in bodies for mechanism in body.mechanisms}
-    noisy = [mechanism for mechanism in mechanisms if isinstance(mechanism, PoissonGaussian)]
-    clips = {body.max_grad_norm for body in bodies if body.max_grad_norm is not None}
-    return MechanismReport(
-        noise_multipliers=_distinct(mechanism.noise_multiplier for mechanism in noisy),
-        sample_rates=tuple(str(rate) for rate in _distinct(mechanism.sample_rate for mechanism in noisy)),
-        steps_per_round=_distinct(
-            sum(m.num_steps for m in steps) for steps in {b.mechanisms for b in bodies}
-        ),
-        max_grad_norms=tuple(decimal_text(clip) for clip in _distinct(clips)),
-        normalisers=tuple(str(normaliser) for normaliser in _distinct(body.normaliser for body in bodies)),
-        samplers=tuple(sorted({body.sampler for body in bodies})),
-        noise_sources=tuple(sorted({body.noise_source for body in bodies})),
-    )
-
-
-def _distinct(values: Iterable[_T]) -> tuple[_T, ...]:
-    return tuple(sorted(set(values)))
-
-
-def _versions(ledgers: Iterable[ClientLedger]) -> dict[str, str]:
-    recorded: dict[str, set[str]] = {}
-    for library, number in {
-        item for ledger in ledgers for charge in ledger.charges for item in charge.body.libraries.items()
-    }:
-        recorded.setdefault(library, set()).add(number)
-    training = {library: ", ".join(sorted(numbers)) for library, numbers in sorted(recorded.items())}
-    auditing = {name: _installed(name) for name in ("fedledger", "dp-accounting")}
-    return {"python": platform.python_version()} | training | auditing
-
-
-def _installed(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "from source"
-
-
-def _code_digest() -> str:
-    """Hash the sources beside this one, so that two reports show whether the same code made them."""
-    root = Path(next(iter(common.__path__))).parent
-    digest = hashlib.sha256()
-    for folder in _CODE:
-        for file in sorted((root / folder).rglob("*.py")):
-            digest.update(f"{file.relative_to(root).as_posix()}\0".encode() + file.read_bytes() + b"\0")
-    return digest.hexdigest()

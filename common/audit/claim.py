@@ -41,14 +41,15 @@ class Assumption:
 
 CLAIM = Claim(
     unit="one training image of one client",
-    people="everyone behind a training image of a client whose ledger is listed; nobody behind the images of a "
-    "client whose ledger could not be read",
+    people="everyone behind a training image of a client whose ledger is listed; nobody behind the images of "
+    "a client whose ledger could not be read",
     adjacency="zero-out: two data sets are neighbours when one image is replaced by an empty record; the "
     "number of images of a client is public",
     adversary="the server, every other client and anyone who reads the models, seeing every message of every "
     "round; nobody's silence is assumed, so no advantage is drawn from choosing clients at random",
-    collusion="the server and all other clients together learn no more about an image than its client's epsilon "
-    "permits, for they are one adversary; a client that helps them against its own images is not guarded against",
+    collusion="the server and all other clients together learn no more about an image than its client's "
+    "epsilon permits, for they count as one adversary; a client that helps them against its own images is "
+    "not guarded against",
     noise="each client adds its own noise before anything leaves it; no server is trusted to do so",
     accesses=(
         "Training, in every round, run and restart of this data set: each access is a charge of its own.",

@@ -39,14 +39,20 @@ class Meaning:
     detection_rate: float
 
 
-def explain(partition_id: int, delta: float, epsilon_at: Callable[[float], float]) -> Meaning:
+def explain(
+    partition_id: int,
+    delta: float,
+    epsilon_at: Callable[[float], float],
+    others: Sequence[float] = CURVE_DELTAS,
+) -> Meaning:
     """Evaluate the guarantee of one client at several deltas, and what follows from it.
 
     Args:
         delta: the claimed one; it is added to the curve.
         epsilon_at: the client's epsilon at a delta.
+        others: further deltas; none where the guarantee is a single pair.
     """
-    deltas = sorted({*CURVE_DELTAS, delta}, reverse=True)
+    deltas = sorted({*others, delta}, reverse=True)
     curve = tuple(CurvePoint(delta=value, epsilon=epsilon_at(value)) for value in deltas)
     return Meaning(
         partition_id=partition_id,

@@ -6,13 +6,15 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from common.audit.breakdown import Breakdown
 from common.audit.claim import CLAIM, Assumption
 from common.audit.findings import Finding, count
 from common.audit.meaning import Meaning
 from common.audit.records import Evaluation, Partitions
+from common.audit.standing import Accounting
 from common.audit.wording import budget_text, counted, epsilon_text
 
-SCHEMA = "fedledger-report/1"
+SCHEMA = "fedledger-report/2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +27,17 @@ class ClientReport:
         epsilon_exact: False where `epsilon` is a bound, at most 0.05 % above the PLD epsilon.
         epsilon_rdp: the same by RDP, an independent calculation; None where `epsilon` is a bound.
         epsilon_unamplified: the same if random batches did not help, so with sample rate 1.
+        accounting: 'fixed' where `epsilon` is the guarantee, 'filter' where settings may change in view of
+            earlier results and the budget is the guarantee, 'none' without protection.
+        guarantee: the epsilon to rely on; infinite where there is none.
         steps: charged steps, over all runs.
         rounds: rounds of this run to which the client contributed.
         charges: RESERVE entries, over all runs.
         budget: lifetime epsilon, or None where the ledger sets none.
         head: SHA-256 of the ledger's last line.
+        receipts: releases that the server countersigned.
+        key_rotations: times that the signing key was replaced.
+        amendments: times that the data set grew or shrank.
     """
 
     partition_id: int
@@ -38,6 +46,8 @@ class ClientReport:
     epsilon_exact: bool
     epsilon_rdp: float | None
     epsilon_unamplified: float
+    accounting: Accounting
+    guarantee: float
     delta: float
     steps: int
     rounds: int
@@ -46,6 +56,9 @@ class ClientReport:
     ledger_id: str
     entries: int
     head: str
+    receipts: int
+    key_rotations: int
+    amendments: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +83,18 @@ class MechanismReport:
     normalisers: tuple[str, ...]
     samplers: tuple[str, ...]
     noise_sources: tuple[str, ...]
+    code_digests: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountingReport:
+    """What the epsilons were computed with: claim and cross-check by one library, different mathematics."""
+
+    library: str
+    version: str
+    claim: str
+    cross_check: str
+    neighbouring_relation: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +109,7 @@ class AuditReport:
         epsilon_by_round_exact: False where the epsilons of `rounds` are bounds, at most 0.05 % too high.
         delta: largest over the readable clients; 0.0 when none is readable.
         unreadable: partitions whose ledger is damaged.
+        refusals: how often clients refused to train in this run, by code.
         settings: `section.key` to value, as in config.toml.
         code_digest: SHA-256 over the source of the installation that made this report.
     """
@@ -101,8 +127,11 @@ class AuditReport:
     clients: tuple[ClientReport, ...]
     unreadable: tuple[int, ...]
     rounds: tuple[RoundReport, ...]
+    refusals: dict[str, int]
     epsilon_by_round_exact: bool
+    breakdown: Breakdown
     mechanism: MechanismReport
+    accounting: AccountingReport
     meaning: Meaning
     assumptions: tuple[Assumption, ...]
     evaluation: Evaluation | None
@@ -116,6 +145,11 @@ class AuditReport:
     def accuracy(self) -> float | None:
         """Accuracy of the final model on the public test images, None before the first round."""
         return self.rounds[-1].accuracy if self.rounds else None
+
+    @property
+    def guarantee(self) -> float:
+        """Largest epsilon that a client's ledger lets readers rely on; infinite where there is none."""
+        return max((client.guarantee for client in self.clients), default=math.inf)
 
     @property
     def budgets(self) -> tuple[float, ...]:
@@ -132,6 +166,7 @@ class AuditReport:
             "by_round": [asdict(entry) for entry in self.rounds],
             "epsilon_by_round": [entry.epsilon for entry in self.rounds],
             "accuracy": self.accuracy,
+            "guarantee": self.guarantee,
             "claim": asdict(CLAIM),
             "evaluation": self.evaluation.model_dump(by_alias=True) if self.evaluation else None,
             "partitions": self.partitions.model_dump() if self.partitions else None,

@@ -53,7 +53,7 @@ def test_report_json_holds_the_promised_fields(tmp_path: Path) -> None:
     folder = write_run(tmp_path, RunPlan())
     report = audit(folder.root)
     content = json.loads((folder.root / "report.json").read_text(encoding="utf-8"))
-    assert content["schema"] == "fedledger-report/1"
+    assert content["schema"] == "fedledger-report/2"
     assert (content["verified"], content["private"], content["stamp"]) == (True, True, None)
     assert (content["epsilon"], content["delta"]) == (report.epsilon, 1e-5)
     assert content["epsilon_by_round"] == [entry.epsilon for entry in report.rounds]

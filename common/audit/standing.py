@@ -1,0 +1,47 @@
+"""Where one client stands: the guarantee its ledger gives, and what its ledger holds besides charges."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from common.audit.history import ClientLedger
+from common.ledger import LedgerView
+
+Accounting = Literal["fixed", "filter", "none"]
+
+
+def accounting_of(ledger: ClientLedger) -> Accounting:
+    """Say how a ledger's guarantee comes about.
+
+    Returns:
+        'fixed' where all charges use the settings fixed at the beginning, so that their composed epsilon is
+        the guarantee; 'filter' where settings may change in view of earlier results, so that the budget is;
+        'none' where a charge added no noise.
+    """
+    if not all(charge.protected for charge in ledger.charges):
+        return "none"
+    return "fixed" if getattr(ledger.view.genesis, "filter_order", None) is None else "filter"
+
+
+def guarantee_of(ledger: ClientLedger, epsilon: float) -> float:
+    """Return the epsilon that a reader may rely on.
+
+    Args:
+        epsilon: of every charge, composed as if the settings had been fixed in advance.
+
+    Returns:
+        `epsilon` itself for fixed accounting. For a filter the whole budget as soon as anything was charged,
+        and infinity if the charges exceed it, since a filter that failed limits nothing.
+
+    Source: Rogers, Roth, Ullman, Vadhan 2016; Feldman and Zrnic 2021 (Renyi filters).
+    """
+    if accounting_of(ledger) != "filter" or not ledger.charges:
+        return epsilon
+    budget = ledger.view.genesis.budget_epsilon
+    return math.inf if budget is None or epsilon > budget else budget
+
+
+def count_entries(view: LedgerView, *kinds: str) -> int:
+    """Count the entries whose body is of one of the named classes."""
+    return sum(type(entry.body).__name__ in kinds for entry in view.entries)
