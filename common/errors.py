@@ -56,9 +56,17 @@ class LedgerError(FedLedgerError):
 
 
 class LedgerTampered(LedgerError):
-    """Recorded bytes, signatures or order are not what was written."""
+    """Recorded bytes, signatures or order are not what was written.
+
+    Args:
+        flaw: the kind of damage, as an audit's finding names it.
+    """
 
     code = "ledger-tampered"
+
+    def __init__(self, message: str, *, flaw: str = "ledger-damaged") -> None:
+        super().__init__(message)
+        self.flaw = flaw
 
 
 class LedgerFork(LedgerError):

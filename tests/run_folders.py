@@ -97,6 +97,7 @@ def open_ledger(folder: RunFolder, client: int, plan: RunPlan) -> Ledger:
         "delta": default_delta(plan.num_examples),
         "budget_epsilon": plan.config.privacy.epsilon if plan.config.privacy.enabled else None,
         "num_examples": plan.num_examples,
+        "commitment": sha256(f"records of client {client}"),
     }
     return Ledger.create(path, key, Genesis.new(key, **(terms | dict(plan.genesis))))
 
@@ -117,6 +118,8 @@ def charge(folder: RunFolder, client: int, number: int, plan: RunPlan, run: str 
         sampler="poisson",
         noise_source="chacha20" if private else "none",
         input_model=sha256(model_text(number - 1)),
+        server_nonce=sha256(f"nonce {client} {number}"),
+        code_digest=sha256("code"),
         libraries=LIBRARIES,
     )
     return open_ledger(folder, client, plan).append(plan.change(body, client)).sequence

@@ -14,7 +14,7 @@ from flwr.serverapp import Grid
 from common.arrays import Arrays, digest
 from common.config import RunConfig, resolve
 from common.ledger import Genesis, Release, Reserve, SigningKey
-from common.ledger.chain import NO_PREVIOUS, line_hash, write_line
+from common.ledger.lines import NO_PREVIOUS, line_hash, write_line
 from common.messages import parse_train_request, reply_record
 from common.privacy.mechanisms import PoissonGaussian
 from common.protocol import Description, Reply, TrainRequest, Update
@@ -23,6 +23,7 @@ from server.evaluation import Evaluation
 from server.observer import RunObserver
 from server.rounds import Coordinator
 from server.state import RoundOutcome, RunState
+from tests.run_folders import sha256
 
 MODEL: Arrays = {"a": np.float32([1, 2]), "b": np.float32([[4]])}
 """The shape of every update of the made-up clients below; used where a test needs no real network."""
@@ -50,7 +51,8 @@ class MadeUpClient:
     asked: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.write(Genesis.new(self.key, delta=1e-5, budget_epsilon=8.0, num_examples=self.num_examples))
+        terms = {"delta": 1e-5, "budget_epsilon": 8.0, "num_examples": self.num_examples}
+        self.write(Genesis.new(self.key, **terms, commitment=sha256(f"records of {self.partition_id}")))
 
     def write(self, body: Any, key: SigningKey | None = None) -> int:
         """Append an entry and return its number."""
@@ -71,6 +73,8 @@ class MadeUpClient:
             sampler="poisson",
             noise_source="chacha20",
             input_model=digest(request.arrays),
+            server_nonce=sha256("nonce"),
+            code_digest=sha256("code"),
         )
         return self.write(body)
 

@@ -1,29 +1,20 @@
 """Reading a ledger as a stranger: every line in canonical form, chained, signed and in a lawful order.
 
 What the file alone cannot show: that complete lines at its end are missing. Whoever needs to know compares
-the head with the one that the server last saw.
+the head with the one that the server's log last recorded.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import rfc8785
 
 from common.errors import LedgerError, LedgerTampered
-from common.ledger.entries import Abort, Body, Genesis, Release, Reserve, body_from_json, body_to_json
-from common.ledger.keys import SigningKey, verify
+from common.ledger.entries import Abort, Acknowledged, Amend, Body, Genesis, KeyRotate, Release, Reserve
+from common.ledger.keys import verify
+from common.ledger.lines import NO_PREVIOUS, line_hash, open_line, read_bytes, split_lines
 from common.privacy.mechanisms import Mechanism
-
-FORMAT = "fedledger/1"
-NO_PREVIOUS = "0" * 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +36,23 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerView:
-    """A verified ledger: its entries and the lines that hold them."""
+    """A verified ledger: its entries, the lines that hold them, and how things stand after the last.
+
+    Args:
+        public_key: the key that must sign the next entry.
+        num_examples: public size n of the data set now.
+        commitments: to the data set, at first and after each AMEND.
+        unclosed: charges that were neither released nor aborted, by number.
+        unconfirmed: numbers of the RELEASEs without a RECEIPT.
+    """
 
     entries: tuple[Entry, ...]
     lines: tuple[str, ...]
+    public_key: bytes
+    num_examples: int
+    commitments: tuple[str, ...]
+    unclosed: Mapping[int, Reserve] = field(repr=False)
+    unconfirmed: frozenset[int] = field(repr=False)
 
     @property
     def genesis(self) -> Genesis:
@@ -104,57 +108,17 @@ def read_ledger(path: Path) -> LedgerView:
     return parse_lines(split_lines(read_bytes(path), path))
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a file whole, or raise LedgerError."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise LedgerError(
-            f"{path} does not exist: name a ledger, such as RUN/ledgers/client-0.jsonl"
-        ) from None
-    except OSError as error:
-        raise LedgerError(f"{path} cannot be read ({error.strerror})") from None
-
-
-def split_lines(data: bytes, path: Path) -> list[str]:
-    """Split a ledger's bytes at newlines, every line having one.
-
-    Raises:
-        LedgerTampered: when it does not end with a newline, or is not ASCII.
-    """
-    if not data.endswith(b"\n"):
-        raise LedgerTampered(
-            f"{path} does not end with a complete entry: it is empty, cut or was torn by a crash"
-        )
-    try:
-        return data[:-1].decode("ascii").split("\n")
-    except UnicodeDecodeError as error:
-        number = data[: error.start].count(b"\n")
-        raise LedgerTampered(f"entry {number} holds a byte that is not ASCII") from None
-
-
-def line_hash(line: str) -> str:
-    """Return the SHA-256 (hex) of a line, without its newline."""
-    return hashlib.sha256(line.encode("ascii")).hexdigest()
-
-
-def write_line(body: Body, *, sequence: int, previous: str, key: SigningKey) -> str:
-    """Return the signed line that holds `body`, without its newline."""
-    chained = {"format": FORMAT, "sequence": sequence, "previous": previous, **body_to_json(body)}
-    signature = base64.b64encode(key.sign(rfc8785.dumps(chained))).decode("ascii")
-    return rfc8785.dumps({"entry": chained, "signature": signature}).decode("ascii")
-
-
 class _Verifier:
     """Takes lines one by one and keeps what the next one must fit."""
 
     def __init__(self, view: LedgerView | None = None) -> None:
         self._entries = list(view.entries) if view else []
         self._lines = list(view.lines) if view else []
-        self._open = {e.sequence: e.body for e in self._entries if isinstance(e.body, Reserve)}
-        for entry in self._entries:
-            if isinstance(entry.body, Release | Abort):
-                del self._open[entry.body.reserve]
+        self._public_key = view.public_key if view else b""
+        self._num_examples = view.num_examples if view else 0
+        self._commitments = list(view.commitments) if view else []
+        self._unclosed = dict(view.unclosed) if view else {}
+        self._unconfirmed = set(view.unconfirmed) if view else set()
 
     def read(self, lines: Iterable[str]) -> LedgerView:
         """Take in lines and return the ledger with them."""
@@ -162,61 +126,90 @@ class _Verifier:
             try:
                 self._take(line)
             except LedgerError as error:
-                raise LedgerTampered(f"entry {len(self._entries)}: {error}") from None
+                flaw = error.flaw if isinstance(error, LedgerTampered) else "entry-malformed"
+                raise LedgerTampered(f"entry {len(self._entries)}: {error}", flaw=flaw) from None
         if not self._entries:
-            raise LedgerTampered("the ledger has no entries, not even a GENESIS")
-        return LedgerView(entries=tuple(self._entries), lines=tuple(self._lines))
+            raise LedgerTampered("the ledger has no entries, not even a GENESIS", flaw="ledger-torn")
+        return LedgerView(
+            entries=tuple(self._entries),
+            lines=tuple(self._lines),
+            public_key=self._public_key,
+            num_examples=self._num_examples,
+            commitments=tuple(self._commitments),
+            unclosed=self._unclosed,
+            unconfirmed=frozenset(self._unconfirmed),
+        )
 
     def _take(self, line: str) -> None:
-        chained, signature = _open_envelope(line)
         sequence = len(self._entries)
         previous = self._entries[-1].hash if self._entries else NO_PREVIOUS
-        expected = {"format": FORMAT, "sequence": sequence, "previous": previous}
-        for name, value in expected.items():
-            if chained.get(name) != value or type(chained.get(name)) is not type(value):
-                raise LedgerTampered(
-                    f"its {name} is {chained.get(name)!r:.80}, which does not continue the chain"
-                )
-        body = body_from_json({name: value for name, value in chained.items() if name not in expected})
-        self._check_order(body)
-        genesis = self._entries[0].body if self._entries else body
-        if not isinstance(genesis, Genesis) or not verify(
-            genesis.public_key, rfc8785.dumps(chained), signature
-        ):
-            raise LedgerTampered("its signature is not that of the ledger's key")
-        self._entries.append(Entry(sequence=sequence, previous=previous, body=body, hash=line_hash(line)))
+        opened = open_line(line, sequence=sequence, previous=previous)
+        self._check_order(opened.body)
+        key = opened.body.public_key if isinstance(opened.body, Genesis) else self._public_key
+        if not verify(key, opened.payload, opened.signature):
+            raise LedgerTampered("its signature is not that of the ledger's key", flaw="signature-wrong")
+        self._note(opened.body, sequence)
+        entry = Entry(sequence=sequence, previous=previous, body=opened.body, hash=line_hash(line))
+        self._entries.append(entry)
         self._lines.append(line)
-        if isinstance(body, Reserve):
-            self._open[sequence] = body
 
     def _check_order(self, body: Body) -> None:
-        """Hold the entry against those before it: one GENESIS first; each charge is closed at most once."""
+        """Hold the entry against those before it."""
         if isinstance(body, Genesis) != (not self._entries):
-            raise LedgerTampered("a ledger begins with its only GENESIS")
-        if isinstance(body, Release | Abort):
-            reserve = self._open.pop(body.reserve, None)
-            if reserve is None or (reserve.run, reserve.round) != (body.run, body.round):
-                raise LedgerTampered(
-                    f"it closes entry {body.reserve}, which is not an open RESERVE of its round"
-                )
+            raise LedgerTampered("a ledger begins with its only GENESIS", flaw="entry-out-of-order")
+        match body:
+            case Release() | Abort():
+                self._check_closing(body)
+            case Acknowledged():
+                self._check_receipt(body)
+            case KeyRotate():
+                self._check_rotation(body)
 
+    def _check_closing(self, body: Release | Abort) -> None:
+        reserve = self._unclosed.get(body.reserve)
+        if reserve is None or (reserve.run, reserve.round) != (body.run, body.round):
+            raise LedgerTampered(
+                f"it closes entry {body.reserve}, which is not an open RESERVE of its round",
+                flaw="entry-out-of-order",
+            )
 
-def _open_envelope(line: str) -> tuple[dict[str, Any], bytes]:
-    """Return a line's entry and signature, if the line is their only canonical form."""
-    try:
-        envelope = json.loads(line)
-        canonical = rfc8785.dumps(envelope).decode("ascii")
-    except (ValueError, RecursionError):  # rfc8785's errors are ValueErrors
-        raise LedgerTampered("it is not canonical JSON") from None
-    if canonical != line or not isinstance(envelope, dict) or set(envelope) != {"entry", "signature"}:
-        raise LedgerTampered("it is not the canonical form of an entry and its signature")
-    entry, signature = envelope["entry"], envelope["signature"]
-    if not isinstance(entry, dict) or not isinstance(signature, str):
-        raise LedgerTampered("it is not an entry with a signature")
-    try:
-        decoded = base64.b64decode(signature, validate=True)
-    except binascii.Error:
-        raise LedgerTampered("its signature is not base64") from None
-    if base64.b64encode(decoded).decode("ascii") != signature:
-        raise LedgerTampered("its signature is not canonical base64")
-    return entry, decoded
+    def _check_receipt(self, body: Acknowledged) -> None:
+        if body.release not in self._unconfirmed:
+            raise LedgerTampered(
+                f"it confirms entry {body.release}, which is not a RELEASE without a receipt",
+                flaw="entry-out-of-order",
+            )
+        receipt, entry = body.receipt.receipt, self._entries[body.release]
+        genesis = self._entries[0].body
+        released = entry.body
+        if not isinstance(released, Release) or not isinstance(genesis, Genesis):
+            raise LedgerTampered("it confirms something other than a RELEASE", flaw="entry-out-of-order")
+        expected = (genesis.ledger_id, entry.sequence, entry.hash, released.run, released.round)
+        stated = (receipt.ledger_id, receipt.sequence, receipt.entry, receipt.run, receipt.round)
+        if stated != expected:
+            raise LedgerTampered("its receipt is for another entry", flaw="receipt-wrong")
+        if not body.receipt.genuine or body.checkpoint.size <= receipt.index:
+            raise LedgerTampered("its receipt is not signed by the server it names", flaw="receipt-wrong")
+
+    def _check_rotation(self, body: KeyRotate) -> None:
+        genesis = self._entries[0].body
+        if not isinstance(genesis, Genesis) or not body.proven(genesis.ledger_id, len(self._entries)):
+            raise LedgerTampered("the new key did not sign its own introduction", flaw="signature-wrong")
+
+    def _note(self, body: Body, sequence: int) -> None:
+        """Keep what later entries depend on."""
+        match body:
+            case Genesis() | Amend():
+                self._num_examples = body.num_examples
+                self._commitments.append(body.commitment)
+            case Reserve():
+                self._unclosed[sequence] = body
+            case Release() | Abort():
+                del self._unclosed[body.reserve]
+        match body:
+            case Genesis() | KeyRotate():
+                self._public_key = body.public_key
+            case Release():
+                self._unconfirmed.add(sequence)
+            case Acknowledged():
+                self._unconfirmed.remove(body.release)

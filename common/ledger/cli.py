@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from common.ledger.chain import LedgerView, read_ledger
-from common.ledger.entries import Reserve, body_to_json
+from common.ledger.entries import Reserve
+from common.ledger.entry_json import body_to_json
 from common.privacy.mechanisms import PoissonGaussian, to_json
 
 

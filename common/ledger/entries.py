@@ -1,24 +1,21 @@
-"""The kinds of entries in a ledger, and their form in JSON.
+"""The kinds of entries in a ledger.
 
-Numbers are integers or decimal strings, never floats; nothing that depends on a record's content (batch
-sizes drawn, losses, times) has a field to stand in.
+Nothing that depends on a record's content (batch sizes drawn, losses, times) has a field to stand in.
+`entry_json` gives them their form in JSON; docs/ledger-format.md describes it for strangers.
 """
 
 from __future__ import annotations
 
-import base64
-import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Self
+from typing import Self
 
-from common.errors import LedgerError
-from common.ledger.fields import HASH, Fields
-from common.ledger.keys import SigningKey
-from common.privacy.decimals import decimal_text
-from common.privacy.mechanisms import Mechanism, to_json
+from common.ledger import canonical
+from common.ledger.keys import KEY, SigningKey, verify
+from common.ledger.receipts import HeldCheckpoint, SignedReceipt
+from common.privacy.mechanisms import Mechanism
 
 ADJACENCY = "zero-out"
 NOISE_SOURCES = ("chacha20", "reproducible", "none")
@@ -33,25 +30,50 @@ class Genesis:
         public_key: Ed25519 key of the client, 32 bytes.
         delta: of every epsilon of this data set.
         budget_epsilon: lifetime limit, or None where training without privacy is permitted.
+        filter_order: None promises that every charge uses one noise multiplier and one sample rate, so
+            that plain composition holds. A number is the Renyi order at which a filter enforces the budget,
+            whatever settings are chosen in view of earlier results (`privacy.filter`).
         num_examples: public size n of the data set.
+        commitment: SHA-256 (hex) that fixes the data set without telling anything of it (`commitment`).
     """
 
     ledger_id: str
     public_key: bytes
     delta: float
     budget_epsilon: float | None
+    filter_order: float | None
     num_examples: int
+    commitment: str
 
     @classmethod
-    def new(cls, key: SigningKey, *, delta: float, budget_epsilon: float | None, num_examples: int) -> Self:
+    def new(
+        cls,
+        key: SigningKey,
+        *,
+        delta: float,
+        budget_epsilon: float | None,
+        num_examples: int,
+        commitment: str,
+        filter_order: float | None = None,
+    ) -> Self:
         """Begin a ledger with a fresh identity."""
         return cls(
             ledger_id=secrets.token_hex(32),
             public_key=key.public,
             delta=delta,
             budget_epsilon=budget_epsilon,
+            filter_order=filter_order,
             num_examples=num_examples,
+            commitment=commitment,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amend:
+    """The data set grew or shrank. What its old records spent stays spent, for the new ones too."""
+
+    num_examples: int
+    commitment: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +90,9 @@ class Reserve:
         sampler: how batches are drawn.
         noise_source: one of NOISE_SOURCES.
         input_model: SHA-256 (hex) of the model that training starts from.
+        server_nonce: the server's number (64 hexadecimal digits) for this round and ledger: a charge
+            that names it was made after it was given.
+        code_digest: SHA-256 (hex) over the program's source.
         libraries: versions of what computes.
     """
 
@@ -80,6 +105,8 @@ class Reserve:
     sampler: str
     noise_source: str
     input_model: str
+    server_nonce: str
+    code_digest: str
     libraries: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -103,115 +130,44 @@ class Abort:
     reason: str
 
 
-Body = Genesis | Reserve | Release | Abort
-
-
-def body_to_json(body: Body) -> dict[str, Any]:
-    """Give an entry's body its form in JSON, with its type."""
-    match body:
-        case Genesis():
-            budget = body.budget_epsilon
-            return {
-                "type": "GENESIS",
-                "ledger_id": body.ledger_id,
-                "public_key": base64.b64encode(body.public_key).decode("ascii"),
-                "adjacency": ADJACENCY,
-                "delta": decimal_text(body.delta),
-                "budget_epsilon": None if budget is None else decimal_text(budget),
-                "num_examples": body.num_examples,
-            }
-        case Reserve():
-            clip = body.max_grad_norm
-            return {
-                "type": "RESERVE",
-                "run": body.run,
-                "round": body.round,
-                "purpose": body.purpose,
-                "mechanisms": [to_json(mechanism) for mechanism in body.mechanisms],
-                "max_grad_norm": None if clip is None else decimal_text(clip),
-                "normaliser": [body.normaliser.numerator, body.normaliser.denominator],
-                "sampler": body.sampler,
-                "noise_source": body.noise_source,
-                "input_model": body.input_model,
-                "libraries": dict(body.libraries),
-            }
-        case Release():
-            named = {"run": body.run, "round": body.round, "reserve": body.reserve}
-            return {"type": "RELEASE", **named, "update": body.update}
-        case Abort():
-            named = {"run": body.run, "round": body.round, "reserve": body.reserve}
-            return {"type": "ABORT", **named, "reason": body.reason}
-
-
-def body_from_json(value: Mapping[str, Any]) -> Body:
-    """Read what `body_to_json` wrote, and nothing else.
+@dataclass(frozen=True, kw_only=True)
+class Acknowledged:
+    """The server's receipt for a RELEASE (entry type RECEIPT), and its log's state that holds the receipt.
 
     Args:
-        value: an entry's fields, without those of the chain.
-
-    Raises:
-        LedgerError: names the field that is missing, unknown or out of range.
+        release: number of the RELEASE in this ledger.
     """
-    kind = value.get("type")
-    reader = _READERS.get(kind) if isinstance(kind, str) else None
-    if reader is None:
-        raise LedgerError(f"the type is {kind!r:.60}, permitted is one of {', '.join(_READERS)}")
-    body = reader(Fields(value))
-    if unknown := sorted(map(str, set(value) - set(body_to_json(body)))):
-        raise LedgerError(f"the field {unknown[0]!r:.60} is unknown")
-    return body
+
+    release: int
+    receipt: SignedReceipt
+    checkpoint: HeldCheckpoint
 
 
-def _read_genesis(fields: Fields) -> Genesis:
-    fields.text("adjacency", re.compile(ADJACENCY))
-    delta = fields.decimal("delta")
-    if delta >= 1:
-        raise LedgerError(f"the field delta is {delta}, permitted is a number above 0 and below 1")
-    return Genesis(
-        ledger_id=fields.text("ledger_id", HASH),
-        public_key=fields.key(),
-        delta=delta,
-        budget_epsilon=fields.optional_decimal("budget_epsilon"),
-        num_examples=fields.integer("num_examples", least=1),
-    )
+@dataclass(frozen=True, kw_only=True)
+class KeyRotate:
+    """A new key, which signs every later entry; this entry is signed by the old one.
+
+    Args:
+        public_key: the new key, 32 bytes.
+        proof: the new key's own signature over the change, 64 bytes: nobody can name another's key.
+    """
+
+    public_key: bytes
+    proof: bytes
+
+    @classmethod
+    def to(cls, key: SigningKey, ledger_id: str, sequence: int) -> Self:
+        """Change to a key, in the entry with number `sequence` of a ledger."""
+        payload = _change_of_key(ledger_id, sequence)
+        return cls(public_key=key.public, proof=key.sign(payload, KEY))
+
+    def proven(self, ledger_id: str, sequence: int) -> bool:
+        """Say whether the new key agreed to this very change."""
+        return verify(self.public_key, _change_of_key(ledger_id, sequence), self.proof, KEY)
 
 
-def _read_reserve(fields: Fields) -> Reserve:
-    return Reserve(
-        run=fields.text("run"),
-        round=fields.integer("round", least=1),
-        purpose=fields.text("purpose"),
-        mechanisms=fields.mechanisms(),
-        max_grad_norm=fields.optional_decimal("max_grad_norm"),
-        normaliser=fields.fraction("normaliser"),
-        sampler=fields.text("sampler"),
-        noise_source=fields.text("noise_source", re.compile("|".join(NOISE_SOURCES))),
-        input_model=fields.text("input_model", HASH),
-        libraries=fields.versions(),
-    )
+Body = Genesis | Amend | Reserve | Release | Abort | Acknowledged | KeyRotate
 
 
-def _read_release(fields: Fields) -> Release:
-    return Release(
-        run=fields.text("run"),
-        round=fields.integer("round", least=1),
-        reserve=fields.integer("reserve", least=1),
-        update=fields.text("update", HASH),
-    )
-
-
-def _read_abort(fields: Fields) -> Abort:
-    return Abort(
-        run=fields.text("run"),
-        round=fields.integer("round", least=1),
-        reserve=fields.integer("reserve", least=1),
-        reason=fields.text("reason"),
-    )
-
-
-_READERS: dict[str, Callable[[Fields], Body]] = {
-    "GENESIS": _read_genesis,
-    "RESERVE": _read_reserve,
-    "RELEASE": _read_release,
-    "ABORT": _read_abort,
-}
+def _change_of_key(ledger_id: str, sequence: int) -> bytes:
+    return canonical.dumps({"ledger_id": ledger_id, "sequence": sequence})

@@ -10,18 +10,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from common.errors import LedgerError, LedgerFork, LedgerTampered
-from common.ledger.chain import (
-    NO_PREVIOUS,
-    Entry,
-    LedgerView,
-    parse_lines,
-    read_bytes,
-    split_lines,
-    write_line,
-)
+from common.ledger.chain import Entry, LedgerView, parse_lines
 from common.ledger.durable import check_complete, write_new_file
-from common.ledger.entries import Body, Genesis
+from common.ledger.entries import Body, Genesis, KeyRotate
 from common.ledger.keys import SigningKey
+from common.ledger.lines import NO_PREVIOUS, read_bytes, split_lines, write_line
 
 
 class Ledger:
@@ -32,7 +25,7 @@ class Ledger:
 
     Args:
         path: the file.
-        key: the client's key, that of the GENESIS.
+        key: the client's key, that of the GENESIS or of the last KEY_ROTATE.
         view: the verified content of the file.
     """
 
@@ -90,7 +83,7 @@ class Ledger:
             LedgerError: when the file cannot be read, or another process is writing to it.
         """
         with self._appending:
-            if len(read_bytes(self._path)) == self._size:
+            if self._path.exists() and self._path.stat().st_size == self._size:
                 return
             latest, known = Ledger.open(self._path, self._key), self._view.lines
             if latest.view.lines[: len(known)] != known:
@@ -116,6 +109,16 @@ class Ledger:
             self._size += len(line) + 1
             return longer.entries[-1]
 
+    def rotate(self, key: SigningKey) -> Entry:
+        """Let another key sign every later entry; the change itself is signed by both.
+
+        Raises:
+            LedgerFork, LedgerError: as `append`; the old key stays in use then.
+        """
+        entry = self.append(KeyRotate.to(key, self._view.genesis.ledger_id, len(self._view.entries)))
+        self._key = key
+        return entry
+
     def _check_unchanged(self, descriptor: int) -> None:
         tail = self._view.lines[-1].encode("ascii") + b"\n"
         unchanged = os.fstat(descriptor).st_size == self._size
@@ -137,8 +140,8 @@ class Ledger:
 
 def _verified(data: bytes, path: Path, key: SigningKey) -> LedgerView:
     view = parse_lines(split_lines(data, path))
-    if view.genesis.public_key != key.public:
-        raise LedgerTampered(f"{path} was signed by another key than this client's")
+    if view.public_key != key.public:
+        raise LedgerTampered(f"{path} is signed by another key than this client's", flaw="signature-wrong")
     return view
 
 

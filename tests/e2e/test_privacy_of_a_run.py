@@ -118,7 +118,8 @@ def site_of(config: RunConfig, root: Path, num_examples: int) -> Site:
         classes=("cat", "dog"),
     )
     key = SigningKey.generate()
-    genesis = Genesis.new(key, delta=1e-5, budget_epsilon=8.0, num_examples=num_examples)
+    terms = {"delta": 1e-5, "budget_epsilon": 8.0, "num_examples": num_examples}
+    genesis = Genesis.new(key, **terms, commitment="e" * 64)
     return Site(
         partition_id=0,
         config=config,

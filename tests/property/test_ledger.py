@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from common.errors import LedgerTampered
 from common.ledger import Abort, Genesis, Ledger, Release, Reserve, SigningKey, parse_lines, read_ledger
-from common.ledger.entries import body_from_json, body_to_json
+from common.ledger.entry_json import body_from_json, body_to_json
 from common.privacy.mechanisms import PoissonGaussian, Unprotected
 
 quick = settings(derandomize=True, deadline=None, max_examples=40)
@@ -38,6 +38,8 @@ reserves = st.builds(
     sampler=names,
     noise_source=st.sampled_from(["chacha20", "reproducible", "none"]),
     input_model=hashes,
+    server_nonce=hashes,
+    code_digest=hashes,
     libraries=st.dictionaries(names, names, max_size=3),
 )
 geneses = st.builds(
@@ -46,7 +48,9 @@ geneses = st.builds(
     public_key=st.just(KEY.public),
     delta=st.floats(1e-300, 0.999),
     budget_epsilon=st.none() | positive,
+    filter_order=st.none(),
     num_examples=st.integers(1, 10**9),
+    commitment=hashes,
 )
 
 

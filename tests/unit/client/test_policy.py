@@ -11,7 +11,8 @@ from client.policy import ClientPolicy, sample_rate_of, steps_of
 from common.config import PrivacySettings, TrainingSettings
 from common.errors import BudgetExhausted, ConfigError, PolicyRefused
 from common.ledger import Genesis, Reserve, SigningKey, parse_lines
-from common.ledger.chain import NO_PREVIOUS, LedgerView, write_line
+from common.ledger.chain import LedgerView
+from common.ledger.lines import NO_PREVIOUS, write_line
 from common.privacy.accounting import epsilon_pld
 from common.privacy.budget import PrivacyBudget
 from common.privacy.mechanisms import PoissonGaussian, Unprotected
@@ -31,7 +32,8 @@ PROPOSAL = Proposal(
 
 
 def ledger(num_examples: int = 100) -> LedgerView:
-    genesis = Genesis.new(KEY, delta=DELTA, budget_epsilon=3.0, num_examples=num_examples)
+    terms = {"delta": DELTA, "budget_epsilon": 3.0, "num_examples": num_examples}
+    genesis = Genesis.new(KEY, **terms, commitment="e" * 64)
     return parse_lines([write_line(genesis, sequence=0, previous=NO_PREVIOUS, key=KEY)])
 
 
@@ -46,6 +48,8 @@ def charged(view: LedgerView, mechanism: PoissonGaussian, *, run: str) -> Ledger
         sampler="poisson",
         noise_source="chacha20",
         input_model="0" * 64,
+        server_nonce="c" * 64,
+        code_digest="d" * 64,
     )
     return view.extend([write_line(body, sequence=len(view.entries), previous=view.head, key=KEY)])
 

@@ -65,6 +65,8 @@ def charge(folder: RunFolder, number: int) -> None:
             sampler="poisson",
             noise_source="chacha20",
             input_model="0" * 64,
+            server_nonce="c" * 64,
+            code_digest="d" * 64,
             libraries={"torch": "2"},
         )
     )

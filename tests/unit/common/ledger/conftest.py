@@ -9,7 +9,7 @@ import pytest
 from common.ledger import Abort, Genesis, Ledger, Release, Reserve, SigningKey
 from common.privacy.mechanisms import PoissonGaussian
 
-MODEL, UPDATE = "a" * 64, "b" * 64
+MODEL, UPDATE, NONCE, CODE, DATA = ("a" * 64, "b" * 64, "c" * 64, "d" * 64, "e" * 64)
 
 
 @pytest.fixture
@@ -25,7 +25,8 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def ledger(path: Path, key: SigningKey) -> Ledger:
     """A ledger that holds its GENESIS only: n 100, epsilon 8, delta 1e-5."""
-    return Ledger.create(path, key, Genesis.new(key, delta=1e-5, budget_epsilon=8.0, num_examples=100))
+    terms = {"delta": 1e-5, "budget_epsilon": 8.0, "num_examples": 100}
+    return Ledger.create(path, key, Genesis.new(key, **terms, commitment=DATA))
 
 
 @pytest.fixture
@@ -43,6 +44,8 @@ def reserve() -> Callable[..., Reserve]:
             sampler="poisson",
             noise_source="chacha20",
             input_model=MODEL,
+            server_nonce=NONCE,
+            code_digest=CODE,
             libraries={"opacus": "1.6.0"},
         )
 

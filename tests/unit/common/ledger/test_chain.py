@@ -11,7 +11,7 @@ import rfc8785
 
 from common.errors import LedgerError, LedgerTampered
 from common.ledger import Ledger, LedgerView, Release, Reserve, SigningKey, parse_lines, read_ledger
-from common.ledger.chain import write_line
+from common.ledger.lines import write_line
 from common.privacy.mechanisms import PoissonGaussian
 
 
@@ -145,7 +145,7 @@ def forged(view: LedgerView, key: SigningKey, change: dict[str, object], kind: t
         ({"mechanisms": []}, Reserve, "mechanisms"),
         ({"max_grad_norm": "0"}, Reserve, "max_grad_norm"),
         ({"max_grad_norm": "1.0"}, Reserve, "max_grad_norm"),
-        ({"max_grad_norm": 1.5}, Reserve, "max_grad_norm"),
+        ({"max_grad_norm": 1.5}, Reserve, "1.5 is not a whole number"),
         ({"normaliser": [40, 2]}, Reserve, "normaliser"),
         ({"noise_source": "torch"}, Reserve, "noise_source"),
         ({"input_model": "A" * 64}, Reserve, "input_model"),
@@ -216,7 +216,7 @@ def test_extending_verifies_new_lines_and_leaves_the_view(filled, key, reserve):
 def test_a_file_without_entries_or_at_all_is_refused_in_one_line(tmp_path):
     with pytest.raises(LedgerError, match="does not exist: name a ledger"):
         read_ledger(tmp_path / "none.jsonl")
-    with pytest.raises(LedgerError, match="cannot be read"):
+    with pytest.raises(LedgerError, match="is a folder: name one ledger"):
         read_ledger(tmp_path)
     empty = tmp_path / "empty.jsonl"
     empty.touch()

@@ -78,7 +78,8 @@ def test_appending(ledger, reserve, path, key, tmp_path):
 
 
 def test_creating(path, key, reserve):
-    genesis = Genesis.new(key, delta=1e-5, budget_epsilon=8.0, num_examples=100)
+    terms = {"delta": 1e-5, "budget_epsilon": 8.0, "num_examples": 100}
+    genesis = Genesis.new(key, **terms, commitment="e" * 64)
     deaths = 0
     for number in range(1, 100):
         path.unlink(missing_ok=True)

@@ -6,12 +6,20 @@ import pytest
 
 from common.errors import LedgerError
 from common.ledger import Abort, Genesis, Release, Reserve
-from common.ledger.entries import body_from_json, body_to_json
+from common.ledger.entry_json import body_from_json, body_to_json
 from common.privacy.mechanisms import Unprotected
 
 
 def test_genesis_has_the_agreed_fields():
-    body = Genesis(ledger_id="c" * 64, public_key=bytes(32), delta=1e-5, budget_epsilon=8.0, num_examples=50)
+    body = Genesis(
+        ledger_id="c" * 64,
+        public_key=bytes(32),
+        delta=1e-5,
+        budget_epsilon=8.0,
+        filter_order=12.5,
+        num_examples=50,
+        commitment="e" * 64,
+    )
     assert body_to_json(body) == {
         "type": "GENESIS",
         "ledger_id": "c" * 64,
@@ -19,7 +27,9 @@ def test_genesis_has_the_agreed_fields():
         "adjacency": "zero-out",
         "delta": "0.00001",
         "budget_epsilon": "8",
+        "filter_order": "12.5",
         "num_examples": 50,
+        "commitment": "e" * 64,
     }
 
 
@@ -37,11 +47,22 @@ def test_reserve_has_the_agreed_fields(reserve):
         "sampler": "poisson",
         "noise_source": "chacha20",
         "input_model": "a" * 64,
+        "server_nonce": "c" * 64,
+        "code_digest": "d" * 64,
         "libraries": {"opacus": "1.6.0"},
     }
 
 
-UNLIMITED = Genesis(ledger_id="c" * 64, public_key=bytes(32), delta=1e-5, budget_epsilon=None, num_examples=1)
+TERMS = {"delta": 1e-5, "budget_epsilon": None, "num_examples": 1, "commitment": "e" * 64}
+UNLIMITED = Genesis(
+    ledger_id="c" * 64,
+    public_key=bytes(32),
+    delta=1e-5,
+    budget_epsilon=None,
+    filter_order=None,
+    num_examples=1,
+    commitment="e" * 64,
+)
 UNPROTECTED = Reserve(
     run="r",
     round=1,
@@ -52,6 +73,8 @@ UNPROTECTED = Reserve(
     sampler="poisson",
     noise_source="none",
     input_model="d" * 64,
+    server_nonce="a" * 64,
+    code_digest="b" * 64,
 )
 
 
@@ -99,5 +122,5 @@ def test_a_genesis_of_another_form_is_refused(change, field):
 
 
 def test_two_ledgers_never_share_an_identity(key):
-    ids = {Genesis.new(key, delta=1e-5, budget_epsilon=None, num_examples=1).ledger_id for _ in range(20)}
+    ids = {Genesis.new(key, **TERMS).ledger_id for _ in range(20)}
     assert len(ids) == 20

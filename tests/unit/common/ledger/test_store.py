@@ -11,6 +11,8 @@ import pytest
 from common.errors import LedgerError, LedgerFork, LedgerTampered
 from common.ledger import Genesis, Ledger, Release, SigningKey, read_ledger, store
 
+TERMS = {"delta": 1e-5, "budget_epsilon": None, "num_examples": 1, "commitment": "e" * 64}
+
 
 def test_an_entry_is_in_the_file_and_synced_when_append_returns(ledger, reserve, path, monkeypatch):
     synced: list[bytes] = []
@@ -38,7 +40,7 @@ def test_no_descriptor_stays_open_between_appends(ledger, reserve):
 def test_create_never_replaces_a_ledger(filled, path, key):
     before = path.read_bytes()
     with pytest.raises(LedgerError, match="exists already: open it instead"):
-        Ledger.create(path, key, Genesis.new(key, delta=1e-5, budget_epsilon=None, num_examples=1))
+        Ledger.create(path, key, Genesis.new(key, **TERMS))
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
@@ -47,19 +49,19 @@ def test_create_does_not_write_through_a_name_that_a_crash_left_behind(filled, p
     path.with_name(f".{path.name}.tmp").hardlink_to(path)
     before = path.read_bytes()
     with pytest.raises(LedgerError, match="exists already"):
-        Ledger.create(path, key, Genesis.new(key, delta=1e-5, budget_epsilon=None, num_examples=1))
+        Ledger.create(path, key, Genesis.new(key, **TERMS))
     assert path.read_bytes() == before
 
 
 def test_a_folder_that_is_a_file_is_said_in_one_line(tmp_path, key):
     (tmp_path / "file").touch()
-    genesis = Genesis.new(key, delta=1e-5, budget_epsilon=None, num_examples=1)
+    genesis = Genesis.new(key, **TERMS)
     with pytest.raises(LedgerError, match="cannot be written .Not a directory"):
         Ledger.create(tmp_path / "file" / "client-0.jsonl", key, genesis)
 
 
 def test_create_needs_the_key_of_its_genesis(path, key):
-    genesis = Genesis.new(SigningKey.generate(), delta=1e-5, budget_epsilon=None, num_examples=1)
+    genesis = Genesis.new(SigningKey.generate(), **TERMS)
     with pytest.raises(LedgerTampered, match="signature"):
         Ledger.create(path, key, genesis)
     assert not path.exists()
