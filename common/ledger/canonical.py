@@ -32,7 +32,7 @@ def loads(text: str) -> Any:
     if not text.isascii():
         raise ValueError("it holds a character that is not ASCII")
     try:
-        value = json.loads(text, parse_float=_no_float, parse_constant=_no_float)
+        value = _decode(text)
         canonical = _encode(value)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
@@ -46,6 +46,9 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, 
 
 def _no_float(text: str) -> NoReturn:
     raise ValueError(f"{text:.30} is not a whole number")
+
+
+_decode = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float).decode
 
 
 def _refuse_ambiguous(value: object) -> None:
