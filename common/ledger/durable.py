@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and are never overwritten."""
+"""Files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def write_new_file(path: Path, data: bytes, *, mode: int) -> None:
-    """Write a file that survives a crash right after this returns; its folder is made where missing.
+    """Write a file that survives a crash right after this returns and is never overwritten.
 
-    The temporary file is always a new one: one that a crash left behind may be the finished file under a
-    second name, which must not be written through.
+    Its folder is made where it is missing. The temporary file is always a new one: one that a crash left
+    behind may be the finished file under a second name, which must not be written through.
 
     Raises:
         FileExistsError: when the path exists; it is left as it is.
@@ -25,7 +25,20 @@ def write_new_file(path: Path, data: bytes, *, mode: int) -> None:
         os.link(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
+
+
+def replace_file(path: Path, data: bytes, *, mode: int) -> None:
+    """Put a file in the place of an older one; a crash leaves all of the old bytes or all of the new ones.
+
+    Raises:
+        OSError: when the disk refuses; the new bytes may stand already, though not durably.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    _write(temporary, data, mode)
+    temporary.replace(path)
+    sync_folder(path.parent)
 
 
 def make_folder(folder: Path, *, mode: int) -> None:
@@ -47,18 +60,23 @@ def check_complete(written: int, data: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _write(path: Path, data: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+def sync_folder(folder: Path) -> None:
+    """Make durable which names a folder holds.
+
+    Raises:
+        OSError: when the disk refuses.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        check_complete(os.write(descriptor, data), data)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+def _write(path: Path, data: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
+        check_complete(os.write(descriptor, data), data)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
