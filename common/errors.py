@@ -60,13 +60,15 @@ class LedgerTampered(LedgerError):
 
     Args:
         flaw: the kind of damage, as an audit's finding names it.
+        entry: number of the first ledger entry that shows it, None where no single one does.
     """
 
     code = "ledger-tampered"
 
-    def __init__(self, message: str, *, flaw: str = "ledger-damaged") -> None:
+    def __init__(self, message: str, *, flaw: str = "ledger-damaged", entry: int | None = None) -> None:
         super().__init__(message)
         self.flaw = flaw
+        self.entry = entry
 
 
 class LedgerFork(LedgerError):

@@ -127,7 +127,8 @@ class _Verifier:
                 self._take(line)
             except LedgerError as error:
                 flaw = error.flaw if isinstance(error, LedgerTampered) else "entry-malformed"
-                raise LedgerTampered(f"entry {len(self._entries)}: {error}", flaw=flaw) from None
+                number = len(self._entries)
+                raise LedgerTampered(f"entry {number}: {error}", flaw=flaw, entry=number) from None
         if not self._entries:
             raise LedgerTampered("the ledger has no entries, not even a GENESIS", flaw="ledger-torn")
         return LedgerView(

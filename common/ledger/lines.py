@@ -115,9 +115,8 @@ def split_lines(data: bytes, path: Path) -> list[str]:
         return data[:-1].decode("ascii").split("\n")
     except UnicodeDecodeError as error:
         number = data[: error.start].count(b"\n")
-        raise LedgerTampered(
-            f"entry {number} holds a byte that is not ASCII", flaw="entry-not-canonical"
-        ) from None
+        text = f"entry {number} holds a byte that is not ASCII"
+        raise LedgerTampered(text, flaw="entry-not-canonical", entry=number) from None
 
 
 def _signature(text: str) -> bytes:
