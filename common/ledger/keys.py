@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +32,8 @@ NONCE = b"application/vnd.fedledger.nonce+json"
 
 PASSPHRASE_VARIABLE = "FEDLEDGER_PASSPHRASE"  # noqa: S105 - the name, not the passphrase
 
+_PROTECTED = b"ENCRYPTED"
+
 
 @dataclass(frozen=True)
 class SigningKey:
@@ -50,7 +54,7 @@ class SigningKey:
             LedgerError: when it is missing, not a key, or protected by another passphrase.
         """
         pem = _read(path)
-        protected = b"ENCRYPTED" in pem
+        protected = _PROTECTED in pem
         if protected and not passphrase:
             raise LedgerError(f"{path} is protected by a passphrase: put it into ${PASSPHRASE_VARIABLE}")
         try:
@@ -112,6 +116,25 @@ def verify_raw(public_key: bytes, message: bytes, signature: bytes) -> bool:
 def pre_authentication_encoding(payload: bytes, payload_type: bytes = ENTRY) -> bytes:
     """Return the bytes that are signed. Source: DSSE protocol 1.0, "PAE"."""
     return b"DSSEv1 %d %s %d %s" % (len(payload_type), payload_type, len(payload), payload)
+
+
+def fingerprint(public_key: bytes) -> str:
+    """Return 16 hexadecimal digits that people can compare: the first of the key's SHA-256."""
+    return hashlib.sha256(public_key).hexdigest()[:16]
+
+
+def is_protected(path: Path) -> bool:
+    """Say whether a key file asks for a passphrase.
+
+    Raises:
+        LedgerError: when it cannot be read.
+    """
+    return _PROTECTED in _read(path)
+
+
+def passphrase_from_environment() -> str | None:
+    """Return the passphrase of this machine's keys, from $FEDLEDGER_PASSPHRASE, or None where it is unset."""
+    return os.environ.get(PASSPHRASE_VARIABLE) or None
 
 
 @lru_cache(maxsize=4096)

@@ -2,57 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from common.errors import LedgerError
 from common.ledger import Genesis, Ledger, SigningKey, read_ledger
-
-CALLS = ("write", "pwrite", "fsync", "link", "replace", "unlink", "ftruncate", "open")
-
-
-def killed_at(number: int, work: Callable[[int], None]) -> bool:
-    """Run `work` in a child that dies before its n-th call of CALLS; say whether it died.
-
-    `work` is given a pipe, on which it confirms what has returned.
-    """
-    child = os.fork()
-    if child == 0:
-        die_before_call(number)
-        work(0)
-        os._exit(0)
-    status = os.waitpid(child, 0)[1]
-    assert os.WIFSIGNALED(status) or status == 0
-    return os.WIFSIGNALED(status)
-
-
-def die_before_call(number: int) -> None:
-    done = [0]
-
-    def deadly(call: Callable[..., object], *, halves: bool) -> Callable[..., object]:
-        def counted(*args: object, **kwargs: object) -> object:
-            done[0] += 1
-            if done[0] == number:
-                if halves:
-                    descriptor, data, *place = args
-                    call(descriptor, data[: len(data) // 2], *place)
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*args, **kwargs)
-
-        return counted
-
-    for name in CALLS:
-        setattr(os, name, deadly(getattr(os, name), halves=name.endswith("write")))
+from tests.dying import killed_at
 
 
 def test_appending(ledger, reserve, path, key, tmp_path):
     confirmed = tmp_path / "confirmed"
 
-    def append_two(_: int) -> None:
+    def append_two() -> None:
         opened = Ledger.open(path, key)
         for number in (1, 2):
             opened.append(reserve(number))
@@ -83,7 +45,7 @@ def test_creating(path, key, reserve):
     deaths = 0
     for number in range(1, 100):
         path.unlink(missing_ok=True)
-        died = killed_at(number, lambda _: Ledger.create(path, key, genesis))
+        died = killed_at(number, lambda: Ledger.create(path, key, genesis))
         deaths += died
         continued = Ledger.open(path, key) if path.exists() else Ledger.create(path, key, genesis)
         with pytest.raises(LedgerError, match="exists already"):
@@ -100,7 +62,7 @@ def test_repairing(filled, path, key, reserve):
     deaths = 0
     for number in range(1, 100):
         path.write_bytes(whole + b'{"entry":{"torn')
-        died = killed_at(number, lambda _: Ledger.open(path, key))
+        died = killed_at(number, lambda: Ledger.open(path, key))
         deaths += died
         assert path.read_bytes()[: len(whole)] == whole
         assert Ledger.open(path, key).view == filled.view
@@ -115,7 +77,7 @@ def test_saving_a_key(key, tmp_path):
     deaths = 0
     for number in range(1, 100):
         path.unlink(missing_ok=True)
-        died = killed_at(number, lambda _: key.save(path))
+        died = killed_at(number, lambda: key.save(path))
         deaths += died
         if not path.exists():
             key.save(path)
