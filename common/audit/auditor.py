@@ -32,6 +32,7 @@ from common.audit.spending import (
 from common.audit.standing import accounting_of, count_entries, guarantee_of
 from common.audit.verify import check
 from common.audit.verify_ledger import UNPREDICTABLE_NOISE, check_spending
+from common.ledger.entries import Acknowledged, Amend, KeyRotate
 from common.privacy.accounting import epsilon_upper_bound
 from common.run_folder import write_atomically
 
@@ -146,9 +147,9 @@ def _client(ledger: ClientLedger, spent: Spent, records: RunRecords, run: str) -
         ledger_id=genesis.ledger_id,
         entries=len(ledger.view.entries),
         head=ledger.view.head,
-        receipts=count_entries(ledger.view, "ReceiptEntry", "Acknowledged"),
-        key_rotations=count_entries(ledger.view, "KeyRotate"),
-        amendments=count_entries(ledger.view, "Amend"),
+        receipts=count_entries(ledger.view, Acknowledged),
+        key_rotations=count_entries(ledger.view, KeyRotate),
+        amendments=count_entries(ledger.view, Amend),
     )
 
 

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from common.audit.charts import Limit, Point, histogram, line_chart, spent_bar
 from common.audit.claim import CLAIM
+from common.audit.figures import (
+    MOST_PARTS,
+    accuracy_chart,
+    client_bar,
+    clients_histogram,
+    curve_chart,
+    epsilon_chart,
+    mechanism_name,
+    mechanisms_chart,
+    run_name,
+    runs_chart,
+    share_bar,
+    spread_of_clients,
+    tradeoff_chart,
+)
 from common.audit.findings import count, grouped
+from common.audit.practice import PRACTICE
 from common.audit.report import AuditReport, ClientReport, headline, verdict
 from common.audit.tables import class_table, confusion_table, label_table, setting_tables
 from common.audit.wording import budget_text, counted, delta_text, epsilon_text, percent_text, percent_up_text
@@ -24,11 +40,27 @@ MOST_FINDINGS = 10
 MOST_IDS = 20
 MOST_VALUES = 6
 
+_KINDS = {
+    "fixed": "fixed in advance",
+    "filter": "free to change in view of earlier results, limited by a filter",
+    "none": "without protection",
+}
+
 
 def render(report: AuditReport) -> str:
     """Draw the page; the same report gives the same bytes."""
+    return fill("report.html.j2", _context(report))
+
+
+def fill(template: str, context: dict[str, Any]) -> str:
+    """Fill a template beside this file; every text is escaped."""
+    package = Path(__file__).parent
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(package),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "epsilon": epsilon_text,
@@ -37,40 +69,95 @@ def render(report: AuditReport) -> str:
         "percent": percent_text,
         "percent_up": percent_up_text,
     }
-    package = Path(__file__).parent
-    template = environment.from_string(package.joinpath("report.html.j2").read_text(encoding="utf-8"))
     style = Markup(package.joinpath("report.css").read_text(encoding="utf-8"))  # noqa: S704 - our own file
-    return template.render(style=style, **_context(report))
+    return environment.get_template(template).render(style=style, counted=counted, **context)
 
 
 def _context(report: AuditReport) -> dict[str, Any]:
-    shown = _shown_clients(report.clients)
     return {
         "report": report,
         "verdict": verdict(report),
         "headline": headline(report),
         "state": _state(report),
+        "contents": _contents(report),
         "claim": CLAIM,
+        "practice": PRACTICE,
         "errors": count(report.findings, "error"),
         "groups": grouped(report.findings),
-        "shown": shown,
-        "bars": {client.partition_id: _bar(client, report) for client in shown},
-        "histogram": _histogram(report) if len(report.clients) > len(shown) else None,
-        "epsilon_chart": _epsilon_chart(report),
-        "accuracy_chart": _accuracy_chart(report),
-        "labels": label_table(report.partitions) if report.partitions else None,
-        "classes": class_table(report.evaluation) if report.evaluation else None,
-        "confusion": confusion_table(report.evaluation) if report.evaluation else None,
         "settings": setting_tables(report.settings),
         "heads": report.clients[:MOST_HEADS],
-        "plain_bar": _plain_bar,
-        "several": _several,
-        "counted": counted,
+        "kinds": [
+            (_KINDS[kind], number)
+            for kind, number in sorted(Counter(client.accounting for client in report.clients).items())
+        ],
+        "budgets": [budget_text(budget) for budget in report.budgets],
         "bounded": sum(not client.epsilon_exact for client in report.clients),
+        "share_bar": share_bar,
+        "several": _several,
+        "times": _times,
+        "run_name": run_name,
+        "mechanism_name": mechanism_name,
         "finite": math.isfinite,
         "MOST_FINDINGS": MOST_FINDINGS,
         "MOST_IDS": MOST_IDS,
+    } | _figures(report)
+
+
+def _figures(report: AuditReport) -> dict[str, Any]:
+    shown = _shown_clients(report.clients)
+    crowded = len(report.clients) > len(shown)
+    return {
+        "shown": shown,
+        "bars": {client.partition_id: client_bar(client, report) for client in shown},
+        "histogram": clients_histogram(report) if crowded else None,
+        "spread": spread_of_clients(report) if crowded else (),
+        "curve_chart": curve_chart(report),
+        "epsilon_chart": epsilon_chart(report),
+        "accuracy_chart": accuracy_chart(report),
+        "tradeoff_chart": tradeoff_chart(report),
+        "runs_chart": runs_chart(report),
+        "mechanisms_chart": mechanisms_chart(report),
+        "runs": _costliest(report.breakdown.runs),
+        "mechanisms": _costliest(report.breakdown.mechanisms),
+        "labels": label_table(report.partitions) if report.partitions else None,
+        "classes": class_table(report.evaluation) if report.evaluation else None,
+        "confusion": confusion_table(report.evaluation) if report.evaluation else None,
     }
+
+
+def _contents(report: AuditReport) -> list[tuple[str, str]]:
+    parts = [
+        ("meaning", "What this means", True),
+        ("clients", "Clients", True),
+        ("spending", "Where it was spent", bool(report.breakdown.runs)),
+        (
+            "rounds",
+            "Rounds",
+            any(math.isfinite(r.epsilon) or math.isfinite(r.accuracy) for r in report.rounds),
+        ),
+        ("labels", "Who holds what", report.partitions is not None),
+        ("utility", "The model", report.evaluation is not None),
+        ("findings", "Findings", True),
+        ("claim", "What is covered", True),
+        ("how", "Method", True),
+        ("operations", "Budgets and keys", True),
+        ("verify", "Verify it", True),
+    ]
+    return [(name, title) for name, title, present in parts if present]
+
+
+class _Costly(Protocol):
+    @property
+    def epsilon(self) -> float: ...
+
+
+_C = TypeVar("_C", bound=_Costly)
+
+
+def _costliest(parts: Sequence[_C]) -> tuple[_C, ...]:
+    """Return the parts that cost most, in their order."""
+    kept = sorted(range(len(parts)), key=lambda index: (-parts[index].epsilon, index))[:MOST_PARTS]
+    return tuple(parts[index] for index in sorted(kept))
 
 
 def _state(report: AuditReport) -> str:
@@ -86,85 +173,13 @@ def _shown_clients(clients: Sequence[ClientReport]) -> tuple[ClientReport, ...]:
     return tuple(most_spent[:MOST_LISTED])
 
 
-def _bar(client: ClientReport, report: AuditReport) -> Markup:
-    finite = [value.epsilon for value in report.clients if math.isfinite(value.epsilon)]
-    scale = 1.04 * max([*finite, *report.budgets, 1e-9])
-    limit = "no budget" if client.budget is None else f"budget {budget_text(client.budget)}"
-    tooltip = f"Client {client.partition_id}: epsilon {epsilon_text(client.epsilon)}, {limit}"
-    return spent_bar(client.epsilon, client.budget, scale, tooltip)
-
-
-def _histogram(report: AuditReport) -> Markup | None:
-    finite = [client.epsilon for client in report.clients if math.isfinite(client.epsilon)]
-    if not finite or max(finite) - min(finite) < 1e-9:
-        return None
-    return histogram(
-        finite,
-        title="How much the clients spent",
-        description=f"Epsilon of {counted(len(finite), 'client')}, from {epsilon_text(min(finite))} "
-        f"to {epsilon_text(max(finite))}.",
-        x_label="epsilon spent",
-        y_label="clients",
-        limit=_limit(report),
-    )
-
-
-def _epsilon_chart(report: AuditReport) -> Markup | None:
-    points = [
-        Point(x=entry.round, y=entry.epsilon, tooltip=f"Round {entry.round}: {epsilon_text(entry.epsilon)}")
-        for entry in report.rounds
-        if math.isfinite(entry.epsilon)
-    ]
-    if not points:
-        return None
-    return line_chart(
-        points,
-        title="Largest epsilon after each round",
-        description=f"Rises to {epsilon_text(points[-1].y)} after round {points[-1].x:g}.",
-        x_label="round",
-        y_format=_short,
-        last_text=epsilon_text(points[-1].y),
-        limit=_limit(report),
-    )
-
-
-def _accuracy_chart(report: AuditReport) -> Markup | None:
-    points = [
-        Point(x=entry.round, y=entry.accuracy, tooltip=f"Round {entry.round}: {percent_text(entry.accuracy)}")
-        for entry in report.rounds
-        if math.isfinite(entry.accuracy)
-    ]
-    if not points:
-        return None
-    return line_chart(
-        points,
-        title="Accuracy on the public test images after each round",
-        description=f"Ends at {percent_text(points[-1].y)}.",
-        x_label="round",
-        y_format=lambda share: percent_text(share, 0),
-        last_text=percent_text(points[-1].y),
-    )
-
-
-def _limit(report: AuditReport) -> Limit | None:
-    match report.budgets:
-        case (budget,):
-            return Limit(value=budget, name=f"budget {budget_text(budget)}")
-        case _:
-            return None
-
-
-def _short(value: float) -> str:
-    return f"{value:.4g}"
-
-
-def _plain_bar(share: float, name: str) -> Markup:
-    return spent_bar(share, None, 1.0, f"{name}: {percent_text(share)}")
-
-
 def _several(values: Sequence[object]) -> str:
     if not values:
         return "none recorded"
     if len(values) <= MOST_VALUES:
         return ", ".join(str(value) for value in values)
     return f"{len(values):,} different values, from {values[0]} to {values[-1]}"
+
+
+def _times(number: int) -> str:
+    return "never" if not number else counted(number, "time")

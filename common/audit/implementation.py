@@ -38,7 +38,7 @@ def mechanism_report(ledgers: Iterable[ClientLedger]) -> MechanismReport:
         normalisers=tuple(str(normaliser) for normaliser in _distinct(body.normaliser for body in bodies)),
         samplers=tuple(sorted({body.sampler for body in bodies})),
         noise_sources=tuple(sorted({body.noise_source for body in bodies})),
-        code_digests=tuple(sorted({getattr(body, "code_digest", "") for body in bodies} - {""})),
+        code_digests=tuple(sorted({body.code_digest for body in bodies})),
     )
 
 

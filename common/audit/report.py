@@ -10,6 +10,7 @@ from common.audit.breakdown import Breakdown
 from common.audit.claim import CLAIM, Assumption
 from common.audit.findings import Finding, count
 from common.audit.meaning import Meaning
+from common.audit.practice import PRACTICE
 from common.audit.records import Evaluation, Partitions
 from common.audit.standing import Accounting
 from common.audit.wording import budget_text, counted, epsilon_text
@@ -152,6 +153,11 @@ class AuditReport:
         return max((client.guarantee for client in self.clients), default=math.inf)
 
     @property
+    def filtered(self) -> bool:
+        """Whether the guarantee of any client is its budget, and not what it happened to spend."""
+        return any(client.accounting == "filter" for client in self.clients)
+
+    @property
     def budgets(self) -> tuple[float, ...]:
         """Distinct budgets of the clients, smallest first."""
         return tuple(sorted({client.budget for client in self.clients if client.budget is not None}))
@@ -168,6 +174,7 @@ class AuditReport:
             "accuracy": self.accuracy,
             "guarantee": self.guarantee,
             "claim": asdict(CLAIM),
+            "practice": asdict(PRACTICE),
             "evaluation": self.evaluation.model_dump(by_alias=True) if self.evaluation else None,
             "partitions": self.partitions.model_dump() if self.partitions else None,
         }
@@ -185,8 +192,11 @@ def headline(report: AuditReport) -> str:
     if not report.verified:
         errors = counted(count(report.findings, "error"), "error")
         return f"NOT verified: {errors} in the records of this run"
-    if not report.private:
+    if not report.private or math.isinf(report.guarantee):
         return "The records of this run agree with each other, but they promise no protection"
+    if report.filtered:
+        limit = epsilon_text(report.guarantee)
+        return f"Verified: the budgets that the ledgers enforce limit every client to epsilon {limit}"
     shown = epsilon_text(report.epsilon)
     match report.budgets:
         case ():

@@ -6,7 +6,8 @@ import math
 from typing import Literal
 
 from common.audit.history import ClientLedger
-from common.ledger import LedgerView
+from common.ledger.chain import LedgerView
+from common.ledger.entries import Body
 
 Accounting = Literal["fixed", "filter", "none"]
 
@@ -21,7 +22,7 @@ def accounting_of(ledger: ClientLedger) -> Accounting:
     """
     if not all(charge.protected for charge in ledger.charges):
         return "none"
-    return "fixed" if getattr(ledger.view.genesis, "filter_order", None) is None else "filter"
+    return "fixed" if ledger.view.genesis.filter_order is None else "filter"
 
 
 def guarantee_of(ledger: ClientLedger, epsilon: float) -> float:
@@ -42,6 +43,6 @@ def guarantee_of(ledger: ClientLedger, epsilon: float) -> float:
     return math.inf if budget is None or epsilon > budget else budget
 
 
-def count_entries(view: LedgerView, *kinds: str) -> int:
-    """Count the entries whose body is of one of the named classes."""
-    return sum(type(entry.body).__name__ in kinds for entry in view.entries)
+def count_entries(view: LedgerView, kind: type[Body]) -> int:
+    """Count the entries of one kind."""
+    return sum(isinstance(entry.body, kind) for entry in view.entries)
