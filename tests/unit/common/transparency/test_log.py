@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -203,29 +202,8 @@ def test_an_origin_that_a_note_cannot_hold_is_refused(folder, key):
         ServerLog.open(folder, key, "two words")
 
 
-def test_everything_is_durable_before_it_is_stated(log, folder, monkeypatch):
-    """Lines are on disk before a checkpoint is over them, and it is before `append` returns."""
-    calls: list[tuple[str, str]] = []
-
-    def recorded(name: str) -> None:
-        call = getattr(os, name)
-
-        def record(target: int | Path, *rest: object) -> object:
-            path = Path(f"/proc/self/fd/{target}").readlink() if isinstance(target, int) else target
-            calls.append((name, path.name))
-            return call(target, *rest)
-
-        monkeypatch.setattr(os, name, record)
-
-    for name in ("pwrite", "write", "fsync", "replace"):
-        recorded(name)
-    log.append([{"number": 0}, {"number": 1}])
-    monkeypatch.undo()
-    assert calls == [
-        ("pwrite", "log.jsonl"),
-        ("fsync", "log.jsonl"),
-        ("write", ".checkpoint.tmp"),
-        ("fsync", ".checkpoint.tmp"),
-        ("replace", ".checkpoint.tmp"),
-        ("fsync", "server"),
-    ]
+def test_a_log_that_did_not_open_is_not_kept_from_others(twenty, key, origin):
+    with pytest.raises(LedgerTampered) as kept_with_its_frames:
+        ServerLog.open(twenty, SigningKey.generate(), origin)
+    ServerLog.open(twenty, key, origin).close()
+    assert kept_with_its_frames.tb is not None
