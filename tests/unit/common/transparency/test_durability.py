@@ -1,4 +1,4 @@
-"""The order in which a log reaches the disk: what a power cut leaves is never less than what was confirmed."""
+"""The order in which a log reaches the disk: a power cut leaves no less than what was confirmed."""
 
 from __future__ import annotations
 
