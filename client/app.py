@@ -9,6 +9,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
+from client.receipts import keep_receipts
 from client.rounds import train_round
 from client.site import open_site
 from common.errors import DataError, FedLedgerError
@@ -47,13 +48,14 @@ app = ClientApp(mods=[answer_failures])
 
 @app.query()
 def describe(message: Message, context: Context) -> Message:
-    """Answer with public facts: the partition's number, n and the whole ledger."""
-    parse_describe_request(message)
+    """Store receipts, and answer with public facts: the partition's number, n and the ledger."""
+    request = parse_describe_request(message)
     site = open_site(context)
+    keep_receipts(site.ledger, request.deliveries)
     description = Description(
         partition_id=site.partition_id,
         num_examples=len(site.records),
-        ledger_lines=site.ledger.view.lines,
+        ledger_lines=site.ledger.view.lines[request.known_entries :],
     )
     return _reply(message, description)
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, replace
 
+from client.spending import Limit
 from client.trainer import Charge
-from common.config import PrivacySettings, TrainingSettings
-from common.errors import BudgetExhausted, PolicyRefused
+from common.config import PrivacySettings
+from common.errors import PolicyRefused
 from common.ledger import LedgerView
-from common.privacy.accounting import epsilon_upper_bound, within_budget
 from common.privacy.budget import PrivacyBudget
-from common.privacy.calibration import calibrate_noise_multiplier
 from common.privacy.mechanisms import Mechanism, PoissonGaussian, Unprotected
 from common.protocol import Proposal
 
@@ -43,17 +40,18 @@ class ClientPolicy:
 
         Raises:
             PolicyRefused: when the proposal is not what this client permits.
-            BudgetExhausted: when the round would exceed the lifetime budget.
+            BudgetExhausted: when the round would exceed the lifetime budget, or the run's own target.
         """
-        num_examples = ledger.genesis.num_examples
-        sample_rate = sample_rate_of(proposal.training, num_examples)
-        step = _Step(sample_rate, steps_of(proposal.training, sample_rate))
+        num_examples = ledger.num_examples
+        sample_rate = proposal.training.sample_rate_for(num_examples)
+        num_steps = proposal.training.steps_for(sample_rate)
         if proposal.private != (self.budget is not None):
             asked, ours = ("private", "unprotected") if proposal.private else ("unprotected", "private")
             raise PolicyRefused(f"{asked} training was proposed, but this ledger is for {ours} training")
-        mechanism: Mechanism = Unprotected(num_steps=step.num_steps)
+        mechanism: Mechanism = Unprotected(num_steps=num_steps)
         if self.budget is not None:
-            mechanism = self._affordable(proposal, ledger, self.budget, step, run)
+            mechanism = PoissonGaussian(noise_multiplier=1.0, sample_rate=sample_rate, num_steps=num_steps)
+            mechanism = _affordable(mechanism, proposal, ledger, self.budget, run)
         return Charge(
             mechanism=mechanism,
             sample_rate=sample_rate,
@@ -61,45 +59,33 @@ class ClientPolicy:
             num_examples=num_examples,
         )
 
-    def _affordable(
-        self, proposal: Proposal, ledger: LedgerView, budget: PrivacyBudget, step: _Step, run: str
-    ) -> PoissonGaussian:
-        noise_multiplier = proposal.noise_multiplier
-        if noise_multiplier is None:
-            noise_multiplier = calibrate_noise_multiplier(
-                budget=budget,
-                sample_rate=step.sample_rate,
-                num_steps=step.num_steps * proposal.planned_rounds,
-                prior=ledger.mechanisms(exclude_run=run),
-            )
-        mechanism = PoissonGaussian(
-            noise_multiplier=noise_multiplier, sample_rate=step.sample_rate, num_steps=step.num_steps
+
+def _affordable(
+    step: PoissonGaussian, proposal: Proposal, ledger: LedgerView, budget: PrivacyBudget, run: str
+) -> PoissonGaussian:
+    """Give a round its noise, as proposed or so that all planned rounds together keep the limit."""
+    order = ledger.genesis.filter_order
+    limit = Limit(budget=budget, filter_order=order, target_epsilon=proposal.target_epsilon)
+    begun = [m for m in ledger.mechanisms() if isinstance(m, PoissonGaussian)] if order is None else []
+    noise_multiplier = proposal.noise_multiplier
+    if noise_multiplier is None and begun:
+        noise_multiplier = begun[0].noise_multiplier
+    if noise_multiplier is None:
+        planned = replace(step, num_steps=step.num_steps * proposal.planned_rounds)
+        noise_multiplier = limit.noise_for(planned, prior=ledger.mechanisms(exclude_run=run))
+    mechanism = replace(step, noise_multiplier=noise_multiplier)
+    if begun:
+        _refuse_other_kind(mechanism, begun[0])
+    limit.check((*ledger.mechanisms(), mechanism))
+    return mechanism
+
+
+def _refuse_other_kind(proposed: PoissonGaussian, begun: PoissonGaussian) -> None:
+    """Keep a ledger of fixed settings to them: chosen anew, they would void what plain composition claims."""
+    ours = (begun.noise_multiplier, begun.sample_rate)
+    if (proposed.noise_multiplier, proposed.sample_rate) != ours:
+        raise PolicyRefused(
+            f"noise multiplier {proposed.noise_multiplier:g} at sample rate {proposed.sample_rate} was "
+            f"proposed, but this ledger is for {begun.noise_multiplier:g} at {begun.sample_rate} for life: "
+            'propose these, or begin new ledgers with privacy.accounting = "adaptive"'
         )
-        after = (*ledger.mechanisms(), mechanism)
-        if not within_budget(after, budget):
-            epsilon = epsilon_upper_bound(after, budget.delta)
-            raise BudgetExhausted(
-                f"the next round would bring epsilon to {epsilon:.4f}, above the lifetime budget of "
-                f"{budget.epsilon:g} at delta {budget.delta:.3g}: no more training at this noise"
-            )
-        return mechanism
-
-
-@dataclass(frozen=True)
-class _Step:
-    sample_rate: Fraction
-    num_steps: int
-
-
-def sample_rate_of(training: TrainingSettings, num_examples: int) -> Fraction:
-    """Return q exactly: the decimal as written, or batch-size / n (at most 1)."""
-    if training.batch_size == "off":
-        return Fraction(str(training.sample_rate))
-    return min(Fraction(1), Fraction(training.batch_size, num_examples))
-
-
-def steps_of(training: TrainingSettings, sample_rate: Fraction) -> int:
-    """Return the steps of one round: as set, or enough for `local-epochs` expected passes."""
-    if training.local_steps != "off":
-        return training.local_steps
-    return math.ceil(Fraction(int(training.local_epochs)) / sample_rate)

@@ -8,14 +8,16 @@ from importlib.metadata import version
 
 from client.noise import PrivateRandomness
 from client.optimizer import OptimizerSettings
+from client.receipts import keep_receipts
 from client.site import Site
 from client.trainer import Charge, DPTrainer
 from common.arrays import digest
+from common.code import code_digest
 from common.config import RunConfig, TrainingSettings
 from common.data import BatchTransform
 from common.device import resolve_device
-from common.errors import LedgerTampered
-from common.ledger import Release, Reserve
+from common.errors import FedLedgerError, LedgerTampered
+from common.ledger import Abort, Release, Reserve
 from common.models import build_loss, build_model
 from common.privacy.mechanisms import PoissonGaussian
 from common.protocol import Proposal, TrainRequest, Update
@@ -31,7 +33,7 @@ def train_round(site: Site, request: TrainRequest) -> Update:
     """Charge, train and release one round.
 
     The RESERVE entry is on disk before the first record is touched: a crash from there on leaves the
-    round charged, whether or not anything left.
+    round charged, whether or not anything left. Training that fails is closed by an ABORT, and stays charged.
 
     Raises:
         PolicyRefused, BudgetExhausted: when the site's policy says no; nothing is charged then.
@@ -39,11 +41,16 @@ def train_round(site: Site, request: TrainRequest) -> Update:
 
     Privacy: only `Update` leaves: the noised update, charged in the ledger, and the ledger's entries.
     """
+    keep_receipts(site.ledger, request.deliveries)
     trainer = _trainer(site, request.proposal)
     trainer.refuse_misfit(request.arrays)
     randomness = _randomness(site.config, site.partition_id, request)
     reserved = _repeatable(site, request) or _reserve(site, request, randomness.source)
-    update = trainer.fit(request.arrays, site.records, reserved.charge, randomness)
+    try:
+        update = trainer.fit(request.arrays, site.records, reserved.charge, randomness)
+    except Exception as error:
+        _abort(site, reserved, error)
+        raise
     _release(site, reserved, digest(update.arrays))
     return Update(
         partition_id=site.partition_id,
@@ -79,6 +86,8 @@ def _reserve(site: Site, request: TrainRequest, noise_source: str) -> _Reserved:
         sampler="poisson",
         noise_source=noise_source if private else "none",
         input_model=digest(request.arrays),
+        server_nonce=request.server_nonce,
+        code_digest=code_digest(),
         libraries={name: version(name) for name in _LIBRARIES},
     )
     return _Reserved(site.ledger.append(body).sequence, body, charge)
@@ -93,9 +102,15 @@ def _repeatable(site: Site, request: TrainRequest) -> _Reserved | None:
     if not site.config.privacy.reproducible_noise:
         return None
     input_model = digest(request.arrays)
-    for entry in reversed(site.ledger.view.entries):
+    view = site.ledger.view
+    aborted = {entry.body.reserve for entry in view.entries if isinstance(entry.body, Abort)}
+    for entry in reversed(view.entries):
         body = entry.body
-        if not isinstance(body, Reserve) or (body.run, body.round) != (request.run, request.round):
+        if (
+            entry.sequence in aborted
+            or not isinstance(body, Reserve)
+            or (body.run, body.round) != (request.run, request.round)
+        ):
             continue
         if body.input_model == input_model and body.noise_source == "reproducible":
             return _Reserved(entry.sequence, body, _charge_of(site, body))
@@ -124,6 +139,14 @@ def _release(site: Site, reserved: _Reserved, update: str) -> None:
             return
     body = reserved.body
     site.ledger.append(Release(run=body.run, round=body.round, reserve=reserved.sequence, update=update))
+
+
+def _abort(site: Site, reserved: _Reserved, error: Exception) -> None:
+    """Record that nothing will leave under a charge, which stands all the same."""
+    if reserved.sequence in site.ledger.view.unclosed:
+        body = reserved.body
+        reason = error.code if isinstance(error, FedLedgerError) else "internal"
+        site.ledger.append(Abort(run=body.run, round=body.round, reserve=reserved.sequence, reason=reason))
 
 
 def _trainer(site: Site, proposal: Proposal) -> DPTrainer:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from flwr.app import Context
 
+from client.ledgers import open_ledger
 from client.policy import ClientPolicy
-from common.config import PrivacySettings, RunConfig, resolve
+from common.config import RunConfig, resolve
 from common.data import ImageData
 from common.data.shares import shares_of, split_of
 from common.errors import ConfigError
-from common.ledger import Genesis, Ledger, SigningKey
-from common.privacy.budget import check_delta, default_delta
+from common.ledger import Ledger
 from common.run_folder import RunFolder, run_root
 
 _opening = threading.Lock()
@@ -68,13 +68,13 @@ def _open(context: Context, folder: RunFolder, partition_id: int) -> Site:
     config = resolve(context.run_config)
     _check_place(partition_id, context.node_config, config.federation.num_clients)
     records = split_of(config).train.subset(shares_of(config)[partition_id])
-    terms = _terms(config.privacy, len(records))
+    ledger = open_ledger(folder.home(config.runtime.ledgers), partition_id, config, records)
     return Site(
         partition_id=partition_id,
         config=config,
         records=records,
-        ledger=_open_ledger(folder, partition_id, terms),
-        policy=ClientPolicy.from_settings(config.privacy, delta=terms.delta),
+        ledger=ledger,
+        policy=ClientPolicy.from_settings(config.privacy, delta=ledger.view.genesis.delta),
     )
 
 
@@ -99,48 +99,3 @@ def _partition_id(node_config: Mapping[str, object]) -> int:
             'the node has no number: start it with --node-config "partition-id=0 num-partitions=10"'
         )
     return value
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Terms:
-    """What a ledger fixes for its data set's life."""
-
-    num_examples: int
-    delta: float
-    budget_epsilon: float | None
-
-    def __str__(self) -> str:
-        what = "unprotected training" if self.budget_epsilon is None else f"epsilon {self.budget_epsilon:g}"
-        return f"{what} at delta {self.delta:.3g} on {self.num_examples} examples"
-
-
-def _terms(privacy: PrivacySettings, num_examples: int) -> _Terms:
-    delta = default_delta(num_examples) if privacy.delta == "auto" else privacy.delta
-    check_delta(delta, num_examples)
-    budget = privacy.epsilon if privacy.enabled else None
-    return _Terms(num_examples=num_examples, delta=delta, budget_epsilon=budget)
-
-
-def _open_ledger(folder: RunFolder, partition_id: int, terms: _Terms) -> Ledger:
-    path, key_path = folder.ledger(partition_id), folder.key(partition_id)
-    if path.exists():
-        ledger = Ledger.open(path, SigningKey.load(key_path))
-        _refuse_other_terms(path, ledger.view.genesis, terms)
-        return ledger
-    if key_path.exists():
-        key = SigningKey.load(key_path)
-    else:
-        key = SigningKey.generate()
-        key.save(key_path)
-    return Ledger.create(path, key, Genesis.new(key, **asdict(terms)))
-
-
-def _refuse_other_terms(path: Path, genesis: Genesis, terms: _Terms) -> None:
-    begun = _Terms(
-        num_examples=genesis.num_examples, delta=genesis.delta, budget_epsilon=genesis.budget_epsilon
-    )
-    if begun != terms:
-        raise ConfigError(
-            f"{path} was begun for {begun}, but the settings are for {terms}: "
-            "a ledger's terms are for life, put the settings back or choose another runtime.out"
-        )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from common.arrays import Arrays
 from common.config import TrainingSettings
+from common.ledger.receipts import HeldCheckpoint, SignedReceipt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,7 @@ class Proposal:
         private: False asks for training without clipping and noise.
         max_grad_norm: L2 clip of each record's gradient.
         noise_multiplier: noise over clip, or None to let the client spend its own budget evenly.
+        target_epsilon: epsilon to which the run may bring a ledger, or None for the whole of its budget.
         planned_rounds: rounds of the run in which this client is asked to train.
     """
 
@@ -28,14 +30,35 @@ class Proposal:
     private: bool
     max_grad_norm: float
     noise_multiplier: float | None
+    target_epsilon: float | None
     planned_rounds: int
 
 
 @dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """A receipt on its way to its client, with the proof that the server's log holds it.
+
+    Args:
+        proof: hashes (hex) that lead from the receipt's leaf to the checkpoint's root (RFC 6962, 2.1.1).
+    """
+
+    receipt: SignedReceipt
+    checkpoint: HeldCheckpoint
+    proof: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class DescribeRequest:
-    """Ask a client who it is; the answer holds public facts only."""
+    """Ask a client who it is; the answer holds public facts only.
+
+    Args:
+        known_entries: ledger entries that the server already holds; the reply continues from there.
+        deliveries: receipts that the client has not stored yet.
+    """
 
     run: str
+    known_entries: int = 0
+    deliveries: tuple[Delivery, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,19 +66,23 @@ class TrainRequest:
     """Ask a client for one round of training from `arrays`.
 
     Args:
+        server_nonce: 64 hexadecimal digits that nobody could know before; the charge names them.
         known_entries: ledger entries that the server already holds; the reply continues from there.
+        deliveries: receipts that the client has not stored yet.
     """
 
     run: str
     round: int
     arrays: Arrays
     proposal: Proposal
+    server_nonce: str
     known_entries: int
+    deliveries: tuple[Delivery, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """A client's public facts: its partition, its size n and its whole ledger."""
+    """A client's public facts: its partition, its size n and its ledger from `known_entries` on."""
 
     partition_id: int
     num_examples: int

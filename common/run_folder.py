@@ -14,10 +14,50 @@ from common.errors import CheckpointError, ConfigError
 
 
 @dataclass(frozen=True)
-class RunFolder:
-    """The files of one run below `root`."""
+class LedgerHome:
+    """Where ledgers, their keys and the server's log lie, below `root`: of one run, or of many."""
 
     root: Path
+
+    @property
+    def server(self) -> Path:
+        """The server's log of everything that it confirmed."""
+        return self.root / "server"
+
+    @property
+    def server_key(self) -> Path:
+        """The key that signs the server's log and receipts."""
+        return self.root / "keys" / "server.key"
+
+    def ledger(self, partition_id: int) -> Path:
+        """Return the ledger of one client."""
+        return self.root / "ledgers" / f"client-{partition_id}.jsonl"
+
+    def key(self, partition_id: int) -> Path:
+        """Return the signing key of one client, kept apart from its ledger."""
+        return self.root / "keys" / f"client-{partition_id}.key"
+
+    def salt(self, partition_id: int) -> Path:
+        """Return the secret under which one client commits to its data set."""
+        return self.root / "keys" / f"client-{partition_id}.salt"
+
+
+@dataclass(frozen=True)
+class RunFolder(LedgerHome):
+    """The files of one run below `root`."""
+
+    def home(self, ledgers: str) -> LedgerHome:
+        """Return where the run's ledgers live: the folder `runtime.ledgers`, or else the run's own.
+
+        Raises:
+            ConfigError: when `ledgers` is relative: Flower's processes do not run where the user is.
+        """
+        if not ledgers:
+            return self
+        root = Path(ledgers).expanduser()
+        if not root.is_absolute():
+            raise ConfigError(f"runtime.ledgers = {ledgers!r} is relative: give an absolute path")
+        return LedgerHome(root)
 
     @property
     def config(self) -> Path:
@@ -48,14 +88,6 @@ class RunFolder:
     def checkpoint(self) -> Path:
         """What a stopped run continues from."""
         return self.root / "checkpoint"
-
-    def ledger(self, partition_id: int) -> Path:
-        """Return the ledger of one client."""
-        return self.root / "ledgers" / f"client-{partition_id}.jsonl"
-
-    def key(self, partition_id: int) -> Path:
-        """Return the signing key of one client, kept apart from its ledger."""
-        return self.root / "keys" / f"client-{partition_id}.key"
 
 
 def run_root(out: str, run_id: int) -> Path:

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from common.arrays import digest
 from common.errors import FedLedgerError, MessageError
-from common.ledger import LedgerView, Release
+from common.ledger import LedgerView, Release, Reserve
 from common.protocol import Refusal, Reply, Update
 from server.aggregation import StreamingMean, check_update
+from server.proposals import Asked
 from server.state import ClientRecord, RunState
 from server.strategy import FedAvg
 
@@ -35,14 +36,14 @@ class Answers:
         """Return the clients of this round that need not be asked again."""
         return {r.partition_id: r for r in self.refused if r.code in LASTING_REFUSALS}
 
-    def take(self, partition_id: int, reply: Reply) -> None:
-        """Take in one client's reply, or note why not."""
+    def take(self, partition_id: int, reply: Reply, asked: Asked) -> None:
+        """Take in one client's reply to what it was asked, or note why not."""
         try:
-            self._average(self._state.clients[partition_id], reply)
+            self._average(self._state.clients[partition_id], reply, asked)
         except FedLedgerError as error:
             self.refused.append(Refusal(partition_id=partition_id, code=error.code, reason=str(error)))
 
-    def _average(self, client: ClientRecord, reply: Reply) -> None:
+    def _average(self, client: ClientRecord, reply: Reply, asked: Asked) -> None:
         if isinstance(reply, Refusal):
             self.refused.append(replace(reply, partition_id=client.partition_id))
             return
@@ -50,15 +51,19 @@ class Answers:
             raise MessageError("it answered a training request with something else")
         check_update(reply, like=self._state.arrays, num_examples=client.num_examples)
         ledger, update = client.ledger.extend(reply.ledger_lines), digest(reply.arrays)
-        _check_charged(ledger, self._state, update)
+        asked.check(_charge_of(ledger, self._state, update))
         self.clients[client.partition_id] = replace(client, ledger=ledger)
         self.mean.add(reply.arrays, self._strategy.weight(client.num_examples))
         self.updates[client.partition_id] = update
 
 
-def _check_charged(ledger: LedgerView, state: RunState, update: str) -> None:
-    """Refuse an update that the client's ledger does not record as this round's release."""
+def _charge_of(ledger: LedgerView, state: RunState, update: str) -> Reserve:
+    """Return the charge of an update, which must be what the ledger records last as released."""
     last = ledger.entries[-1].body
     expected = (state.run, state.round + 1, update)
     if not isinstance(last, Release) or (last.run, last.round, last.update) != expected:
         raise MessageError("its ledger does not end with the release of this very update")
+    charge = ledger.entries[last.reserve].body
+    if not isinstance(charge, Reserve):
+        raise MessageError("its release names no charge")
+    return charge

@@ -12,8 +12,10 @@ from common.config import resolve, to_toml
 from common.data.shares import split_of
 from common.device import resolve_device
 from common.run_folder import RunFolder, exclusively, run_root, write_atomically
+from server.copies import keep_copies
 from server.evaluation import Evaluator
 from server.observer import OBSERVER, RunObserver
+from server.receipts import ReceiptBook
 from server.rounds import Coordinator
 
 app = ServerApp()
@@ -38,5 +40,10 @@ def main(grid: Grid, context: Context) -> None:
         workers=config.runtime.num_workers,
     )
     observer = OBSERVER.get(None) or RunObserver(logging.getLogger("flwr"))
-    with exclusively(folder):
-        Coordinator(grid=grid, config=config, folder=folder, evaluator=evaluator, observer=observer).run()
+    home = folder.home(config.runtime.ledgers)
+    with exclusively(folder), ReceiptBook.open(home) as book:
+        state = Coordinator(
+            grid=grid, config=config, folder=folder, evaluator=evaluator, observer=observer, book=book
+        ).run()
+    if home.root != folder.root:
+        keep_copies(folder, home, state)

@@ -74,7 +74,7 @@ def load_state(folder: RunFolder) -> RunState:
 
 def record_round(folder: RunFolder, state: RunState, outcome: RoundOutcome, details: dict[str, Any]) -> None:
     """Write one finished round: its line, its evaluation, its model, and last the checkpoint."""
-    append_line(folder.rounds, json.dumps(outcome.to_json()))
+    append_line(folder.rounds, outcome.line)
     evaluation = {"round": outcome.round, **details}
     write_atomically(folder.evaluation, json.dumps(evaluation, indent=1).encode())
     write_atomically(folder.model, to_bytes(state.arrays))

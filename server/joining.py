@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from flwr.serverapp import Grid
@@ -13,11 +14,14 @@ from common.messages import describe_request_record
 from common.protocol import DescribeRequest, Description, Refusal, Reply
 from server.exchange import Question, ask
 from server.observer import RunObserver
+from server.receipts import ReceiptBook, marks_of
 from server.state import ClientRecord, RunState
 
 
-def join(grid: Grid, state: RunState, observer: RunObserver) -> RunState:
+def join(grid: Grid, state: RunState, observer: RunObserver, book: ReceiptBook) -> RunState:
     """Ask all nodes who they are and return the state with those that can take part.
+
+    A ledger that is new to the server's log, or has another key or data set since, is entered into it.
 
     Raises:
         RoundFailed: when not one client could join.
@@ -25,20 +29,69 @@ def join(grid: Grid, state: RunState, observer: RunObserver) -> RunState:
     content = describe_request_record(DescribeRequest(run=state.run))
     questions = [Question(node_id, -1, content) for node_id in sorted(grid.get_node_ids())]
     clients: dict[int, ClientRecord] = {}
+    owners: dict[str, int] = {}
     refused: list[str] = []
     for question, reply in ask(grid, "query", "join", questions):
         try:
             client = enrol(question.node_id, reply, clients)
             if client.partition_id in state.known:
                 state.known[client.partition_id].refuse_less(client.partition_id, client.ledger)
+            book.check(client.ledger)
+            _refuse_shared(client, owners)
             clients[client.partition_id] = client
         except FedLedgerError as error:
             refused.append(str(error))
     if not clients:
         raise RoundFailed(f"no client could join: {refused[0] if refused else 'no node is connected'}")
+    enrolments = [book.enrol(client.partition_id, client.ledger) for client in clients.values()]
+    book.write(leaf for leaf in enrolments if leaf)
     joined = replace(state, clients=dict(sorted(clients.items())))
     observer.joined(joined, refused)
     return joined
+
+
+def part(grid: Grid, state: RunState, book: ReceiptBook) -> RunState:
+    """Hand out the receipts that are still due, and write every ledger's head into the server's log.
+
+    A client that cannot be reached gets its receipts with the next message, in this run or another.
+    """
+    questions = [
+        Question(client.node_id, client.partition_id, describe_request_record(_farewell(client, state, book)))
+        for client in state.clients.values()
+        if book.deliveries(client.ledger)
+    ]
+    clients = dict(state.clients)
+    for question, reply in ask(grid, "query", "part", questions):
+        client = clients[question.partition_id]
+        if isinstance(reply, Description):
+            with suppress(FedLedgerError):
+                clients[question.partition_id] = replace(
+                    client, ledger=client.ledger.extend(reply.ledger_lines)
+                )
+    heads = [book.head(state.run, client.ledger) for client in clients.values()]
+    book.write(leaf for leaf in heads if leaf)
+    return replace(state, clients=clients)
+
+
+def _farewell(client: ClientRecord, state: RunState, book: ReceiptBook) -> DescribeRequest:
+    known = len(client.ledger.entries)
+    return DescribeRequest(run=state.run, known_entries=known, deliveries=book.deliveries(client.ledger))
+
+
+def _refuse_shared(client: ClientRecord, owners: dict[str, int]) -> None:
+    """Refuse one ledger, key or data set under two numbers: its budget would be counted once and spent twice.
+
+    Args:
+        owners: by mark, the clients that joined; this one is added.
+    """
+    marks = [client.ledger.genesis.ledger_id, *marks_of(client.ledger)]
+    for mark in marks:
+        if mark in owners:
+            raise MessageError(
+                f"clients {owners[mark]} and {client.partition_id} show the same ledger, key or data set: "
+                "the second is left out"
+            )
+    owners |= dict.fromkeys(marks, client.partition_id)
 
 
 def enrol(node_id: int, reply: Reply, present: Mapping[int, ClientRecord]) -> ClientRecord:
@@ -59,10 +112,10 @@ def enrol(node_id: int, reply: Reply, present: Mapping[int, ClientRecord]) -> Cl
     if reply.partition_id in present:
         raise MessageError(f"two nodes claim to be client {reply.partition_id}: the second is left out")
     ledger = parse_lines(reply.ledger_lines)
-    if ledger.genesis.num_examples != reply.num_examples:
+    if ledger.num_examples != reply.num_examples:
         raise MessageError(
             f"client {reply.partition_id} claims {reply.num_examples} examples where its ledger says "
-            f"{ledger.genesis.num_examples}"
+            f"{ledger.num_examples}"
         )
     return ClientRecord(
         node_id=node_id, partition_id=reply.partition_id, num_examples=reply.num_examples, ledger=ledger

@@ -21,8 +21,10 @@ from server.answers import Answers
 from server.checkpoint import forget_unfinished, load_state, record_round, save_state
 from server.evaluation import Evaluator
 from server.exchange import Question, ask
-from server.joining import join
+from server.joining import join, part
 from server.observer import RunObserver
+from server.proposals import Asked
+from server.receipts import ReceiptBook
 from server.state import RoundOutcome, RunState
 from server.strategy import FedAvg
 
@@ -36,6 +38,7 @@ class Coordinator:
     folder: RunFolder
     evaluator: Evaluator
     observer: RunObserver
+    book: ReceiptBook
 
     def run(self) -> RunState:
         """Run all rounds that are left, from the checkpoint if there is one.
@@ -48,11 +51,11 @@ class Coordinator:
             RoundFailed: when not one client could join, or the first round gave nothing.
             CheckpointError: when the run folder cannot be read or written.
         """
-        state = join(self.grid, self._start(), self.observer)
+        state = join(self.grid, self._start(), self.observer, self.book)
         strategy = FedAvg(self.config, tuple(state.clients))
         while not (reason := self._why_stop(state)):
             state = self.run_round(state, strategy)
-        state = replace(state, ended=reason)
+        state = replace(part(self.grid, state, self.book), ended=reason)
         save_state(self.folder, state)
         self.observer.ended(state)
         return state
@@ -62,8 +65,9 @@ class Coordinator:
         started = time.monotonic()
         number = state.round + 1
         answers = Answers(state, strategy)
-        for question, reply in self._ask_cohort(state, strategy, number):
-            answers.take(question.partition_id, reply)
+        asked = self._asked(state, strategy, number)
+        for question, reply in self._ask_cohort(state, asked, number):
+            answers.take(question.partition_id, reply, asked[question.partition_id])
         _require_a_start(number, answers, len(state.clients))
         arrays, velocity = state.arrays, state.velocity
         if answers.updates:
@@ -86,20 +90,41 @@ class Coordinator:
             metrics=evaluation.metrics,
             seconds=time.monotonic() - started,
         )
+        confirmed = [client.ledger for client in answers.clients.values()]
+        self.book.confirm(confirmed, outcome.line, state.run, number)
         record_round(self.folder, after, outcome, evaluation.details)
         self.observer.round_finished(after, outcome)
         return after
 
-    def _ask_cohort(self, state: RunState, strategy: FedAvg, number: int) -> Iterator[tuple[Question, Reply]]:
+    def _asked(self, state: RunState, strategy: FedAvg, number: int) -> dict[int, Asked]:
+        """Return what each client of the round's cohort is asked, by partition."""
+        input_model = digest(state.arrays)
+        cohort = [state.clients[p] for p in strategy.cohort(number) if p not in state.retired]
+        return {
+            client.partition_id: Asked(
+                proposal=strategy.proposal(client.partition_id),
+                num_examples=client.num_examples,
+                input_model=input_model,
+                nonce=self.book.nonce(state.run, number, client.ledger.genesis.ledger_id),
+                reproducible_noise=self.config.privacy.reproducible_noise,
+            )
+            for client in cohort
+        }
+
+    def _ask_cohort(
+        self, state: RunState, asked: dict[int, Asked], number: int
+    ) -> Iterator[tuple[Question, Reply]]:
         packed = pack_arrays(state.arrays)
         questions = []
-        for client in [state.clients[p] for p in strategy.cohort(number) if p not in state.retired]:
+        for client in [state.clients[partition_id] for partition_id in asked]:
             request = TrainRequest(
                 run=state.run,
                 round=number,
                 arrays=state.arrays,
-                proposal=strategy.proposal(client.partition_id),
+                proposal=asked[client.partition_id].proposal,
+                server_nonce=asked[client.partition_id].nonce,
                 known_entries=len(client.ledger.entries),
+                deliveries=self.book.deliveries(client.ledger),
             )
             record = train_request_record(request, packed)
             questions.append(Question(client.node_id, client.partition_id, record))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,6 +103,11 @@ class RoundOutcome:
     model: str
     metrics: dict[str, float]
     seconds: float
+
+    @property
+    def line(self) -> str:
+        """The line of `rounds.jsonl`, without its newline."""
+        return json.dumps(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
         """Return the line's fields."""

@@ -50,11 +50,13 @@ class FedAvg:
         """Return what one client is asked to compute whenever it is asked."""
         privacy = self.config.privacy
         fixed = None if privacy.noise_multiplier == "auto" else privacy.noise_multiplier
+        target = None if privacy.target_epsilon == "auto" else privacy.target_epsilon
         return Proposal(
             training=self.config.training,
             private=privacy.enabled,
             max_grad_norm=privacy.max_grad_norm,
             noise_multiplier=fixed,
+            target_epsilon=target,
             planned_rounds=self._planned[partition_id],
         )
 

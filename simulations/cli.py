@@ -47,6 +47,7 @@ _OPTIONS = {
     "seed": "runtime.seed",
     "device": "runtime.device",
     "out": "runtime.out",
+    "ledgers": "runtime.ledgers",
 }
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -86,6 +87,9 @@ def simulate(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
     out: Annotated[str | None, typer.Option(help="Run folder; must be new or empty.")] = None,
+    ledgers: Annotated[
+        str | None, typer.Option(help="Folder of ledgers that outlive the run, so that budgets do too.")
+    ] = None,
 ) -> None:
     """Train a shared model over simulated clients under differential privacy, then audit what was spent."""
     given = {name: value for name, value in locals().items() if name in _OPTIONS and value is not None}

@@ -22,7 +22,7 @@ from common.errors import CheckpointError, ConfigError, LedgerError
 from common.ledger import Ledger, SigningKey
 from common.models import build_model
 from common.privacy.budget import check_delta
-from common.run_folder import RunFolder, write_atomically
+from common.run_folder import LedgerHome, RunFolder, write_atomically
 from server.app import app as server_app
 from server.checkpoint import load_state
 from server.observer import OBSERVER, RunObserver
@@ -59,7 +59,7 @@ def simulate(config: RunConfig, *, observer: RunObserver | None = None) -> Simul
     Privacy: every client charges its own ledger in the folder. The audit's epsilon composes all of it.
     """
     root = _new_root(config)
-    config = config.model_copy(update={"runtime": config.runtime.model_copy(update={"out": str(root)})})
+    config = _with_absolute_paths(config, root)
     _check(config)
     folder = RunFolder(root)
     write_atomically(folder.config, to_toml(config).encode())
@@ -84,7 +84,7 @@ def resume(
     config = settings_of(root, settings)
     folder = RunFolder(Path(config.runtime.out))
     _check(config)
-    _require_ledgers(folder)
+    _require_ledgers(folder, folder.home(config.runtime.ledgers))
     return _run(config, folder, observer or RunObserver())
 
 
@@ -147,6 +147,16 @@ def _new_root(config: RunConfig) -> Path:
     return root
 
 
+def _with_absolute_paths(config: RunConfig, root: Path) -> RunConfig:
+    """Name the folders of a run so that Flower's processes, wherever they run, find them."""
+    ledgers = config.runtime.ledgers
+    home = Path(ledgers).expanduser().absolute() if ledgers else None
+    if home is not None and home.exists() and not home.is_dir():
+        raise ConfigError(f"{ledgers} is a file: choose a folder for --ledgers, new or that of earlier runs")
+    paths = {"out": str(root), "ledgers": str(home) if home else ""}
+    return config.model_copy(update={"runtime": config.runtime.model_copy(update=paths)})
+
+
 def _check(config: RunConfig) -> None:
     """Find what every client would refuse before anything is written or started."""
     resolve_device(config.runtime.device)
@@ -157,15 +167,15 @@ def _check(config: RunConfig) -> None:
         check_delta(config.privacy.delta, largest)
 
 
-def _require_ledgers(folder: RunFolder) -> None:
+def _require_ledgers(folder: RunFolder, home: LedgerHome) -> None:
     """Stop before a client begins a new ledger, or is left out, because its files were lost."""
     if not (folder.checkpoint / "state.json").exists():
         return
     for partition_id, known in load_state(folder).known.items():
-        path = folder.ledger(partition_id)
+        path = home.ledger(partition_id)
         if not path.exists():
             raise LedgerError(f"{path} is missing: put it back, it alone says what this client has spent")
-        ledger = Ledger.open(path, SigningKey.load(folder.key(partition_id)))
+        ledger = Ledger.open(path, SigningKey.load(home.key(partition_id)))
         known.refuse_less(partition_id, ledger.view)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,15 @@ from flwr.serverapp import Grid
 
 from common.arrays import Arrays, digest
 from common.config import RunConfig, resolve
-from common.ledger import Genesis, Release, Reserve, SigningKey
+from common.ledger import Acknowledged, Genesis, Release, Reserve, SigningKey
 from common.ledger.lines import NO_PREVIOUS, line_hash, write_line
-from common.messages import parse_train_request, reply_record
+from common.messages import parse_describe_request, parse_train_request, reply_record
 from common.privacy.mechanisms import PoissonGaussian
-from common.protocol import Description, Reply, TrainRequest, Update
+from common.protocol import Delivery, Description, Reply, TrainRequest, Update
 from common.run_folder import RunFolder
 from server.evaluation import Evaluation
 from server.observer import RunObserver
+from server.receipts import ReceiptBook
 from server.rounds import Coordinator
 from server.state import RoundOutcome, RunState
 from tests.run_folders import sha256
@@ -61,22 +61,31 @@ class MadeUpClient:
         return len(self.lines) - 1
 
     def reserve(self, request: TrainRequest) -> int:
-        """Charge a round."""
-        mechanism = PoissonGaussian(noise_multiplier=2.0, sample_rate=Fraction(1, 5), num_steps=1)
+        """Charge a round as proposed, with noise multiplier 2."""
+        rate = request.proposal.training.sample_rate_for(self.num_examples)
+        steps = request.proposal.training.steps_for(rate)
+        mechanism = PoissonGaussian(noise_multiplier=2.0, sample_rate=rate, num_steps=steps)
         body = Reserve(
             run=request.run,
             round=request.round,
             purpose="train",
             mechanisms=(mechanism,),
-            max_grad_norm=1.0,
-            normaliser=Fraction(self.num_examples, 5),
+            max_grad_norm=request.proposal.max_grad_norm,
+            normaliser=self.num_examples * rate,
             sampler="poisson",
             noise_source="chacha20",
             input_model=digest(request.arrays),
-            server_nonce=sha256("nonce"),
+            server_nonce=request.server_nonce,
             code_digest=sha256("code"),
         )
         return self.write(body)
+
+    def keep(self, deliveries: tuple[Delivery, ...]) -> None:
+        """Store receipts."""
+        for delivery in deliveries:
+            sequence = delivery.receipt.receipt.sequence
+            held = {"receipt": delivery.receipt, "checkpoint": delivery.checkpoint}
+            self.write(Acknowledged(release=sequence, **held))
 
     def release(self, request: TrainRequest, update: Arrays, *, reserve: int) -> None:
         """Record what leaves."""
@@ -103,10 +112,15 @@ class MadeUpClient:
     def answer(self, message: Message) -> Answer:
         """Answer as an honest client would, unless it is told to change that."""
         if message.metadata.message_type == "query":
+            asked = parse_describe_request(message)
+            self.keep(asked.deliveries)
             return Description(
-                partition_id=self.partition_id, num_examples=self.num_examples, ledger_lines=tuple(self.lines)
+                partition_id=self.partition_id,
+                num_examples=self.num_examples,
+                ledger_lines=tuple(self.lines[asked.known_entries :]),
             )
         request = parse_train_request(message)
+        self.keep(request.deliveries)
         self.asked.append(request.round)
         if self.change and (not self.change_in or request.round in self.change_in):
             return self.change(self, request, self.reply(request, self.update(request.arrays)))
@@ -236,10 +250,12 @@ def coordinate(
 ) -> RunState:
     """Run the server's loop over made-up clients, the first at node 10."""
     nodes = {10 + index: client for index, client in enumerate(clients)}
-    return Coordinator(
-        grid=MadeUpGrid(nodes, **grid),
-        config=federation_settings(rounds, changes),
-        folder=folder,
-        evaluator=NoEvaluator(),  # type: ignore[arg-type]
-        observer=watcher or Watcher(),
-    ).run()
+    with ReceiptBook.open(folder) as book:
+        return Coordinator(
+            grid=MadeUpGrid(nodes, **grid),
+            config=federation_settings(rounds, changes),
+            folder=folder,
+            evaluator=NoEvaluator(),  # type: ignore[arg-type]
+            observer=watcher or Watcher(),
+            book=book,
+        ).run()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from fractions import Fraction
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -100,6 +102,18 @@ class TrainingSettings(Section):
     )
     loss: Literal["cross-entropy", "mse"] = Field("cross-entropy", description="Loss of one example.")
 
+    def sample_rate_for(self, num_examples: int) -> Fraction:
+        """Return q exactly: the decimal as written, or batch-size / n (at most 1)."""
+        if self.batch_size == "off":
+            return Fraction(str(self.sample_rate))
+        return min(Fraction(1), Fraction(self.batch_size, num_examples))
+
+    def steps_for(self, sample_rate: Fraction) -> int:
+        """Return the steps of one round: as set, or enough for `local-epochs` expected passes."""
+        if self.local_steps != "off":
+            return self.local_steps
+        return math.ceil(Fraction(int(self.local_epochs)) / sample_rate)
+
     @model_validator(mode="after")
     def _one_of_each_pair(self) -> Self:
         _exactly_one("training.local-steps", self.local_steps, "training.local-epochs", self.local_epochs)
@@ -123,7 +137,20 @@ class PrivacySettings(Section):
     noise_multiplier: Annotated[float, Field(ge=0.01, le=1000)] | Literal["auto"] = Field(
         "auto", description='Noise over clip; "auto" spends the budget over the planned rounds.'
     )
+    target_epsilon: PositiveFloat | Literal["auto"] = Field(
+        "auto",
+        description='Epsilon to which this run may bring a ledger; "auto" is the whole lifetime budget.',
+    )
     max_grad_norm: Norm = Field(1.0, description="L2 clip of each record's gradient.")
+    accounting: Literal["auto", "fixed", "adaptive"] = Field(
+        "auto",
+        description="fixed: one noise multiplier and sample rate for a ledger's life, at the least cost; "
+        "adaptive: any, chosen in view of earlier results, under a filter; "
+        '"auto": adaptive where runtime.ledgers is set.',
+    )
+    amend_ledgers: bool = Field(
+        False, description="Go on with a ledger whose data set has changed; what was spent stays spent."
+    )
     reproducible_noise: bool = Field(
         False, description="Derive noise from the seed (simulation only): NOT PRIVATE."
     )
@@ -141,6 +168,9 @@ class RuntimeSettings(Section):
         0, description="Public randomness: partitions, initial weights, cohorts."
     )
     out: str = Field("auto", description='Run folder; "auto" is runs/<time>-<dataset>.')
+    ledgers: str = Field(
+        "", description="Folder of ledgers, keys and server log that outlive the run; empty: the run folder."
+    )
 
     @property
     def num_workers(self) -> int:
@@ -157,6 +187,13 @@ class RunConfig(Section):
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     privacy: PrivacySettings = Field(default_factory=PrivacySettings)
     runtime: RuntimeSettings = Field(default_factory=RuntimeSettings)
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether ledgers begun by this run permit settings that differ from charge to charge."""
+        if self.privacy.accounting == "auto":
+            return bool(self.runtime.ledgers) and self.privacy.enabled
+        return self.privacy.accounting == "adaptive"
 
     @property
     def stamp(self) -> str:

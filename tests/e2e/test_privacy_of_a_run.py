@@ -135,9 +135,12 @@ def request_of(config: RunConfig, noise_multiplier: float | None = 5.0) -> Train
         private=True,
         max_grad_norm=1.0,
         noise_multiplier=noise_multiplier,
+        target_epsilon=None,
         planned_rounds=1,
     )
-    return TrainRequest(run="run", round=1, arrays=MODEL, proposal=proposal, known_entries=1)
+    return TrainRequest(
+        run="run", round=1, arrays=MODEL, proposal=proposal, server_nonce="c" * 64, known_entries=1
+    )
 
 
 @pytest.mark.parametrize("num_examples", range(40, 61))

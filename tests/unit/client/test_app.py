@@ -21,6 +21,7 @@ PROPOSAL = Proposal(
     private=True,
     max_grad_norm=1.0,
     noise_multiplier=2.0,
+    target_epsilon=None,
     planned_rounds=3,
 )
 SECRET = "record 17 shows patient Smith"
@@ -45,6 +46,7 @@ def train_message() -> Message:
         round=1,
         arrays=initial_arrays("cnn", num_classes=2, seed=0),
         proposal=PROPOSAL,
+        server_nonce="c" * 64,
         known_entries=1,
     )
     return message(train_request_record(request))

@@ -38,10 +38,16 @@ def request(site: Site, *, run: str = "run", number: int = 1, arrays=None, **tra
         private=site.config.privacy.enabled,
         max_grad_norm=0.7,
         noise_multiplier=2.0,
+        target_epsilon=None,
         planned_rounds=3,
     )
     return TrainRequest(
-        run=run, round=number, arrays=MODEL if arrays is None else arrays, proposal=proposal, known_entries=1
+        run=run,
+        round=number,
+        arrays=MODEL if arrays is None else arrays,
+        proposal=proposal,
+        server_nonce="c" * 64,
+        known_entries=1,
     )
 
 

@@ -7,8 +7,25 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from common.config import TrainingSettings
 from common.errors import MessageError
-from common.messages import parse_reply, parse_train_request, reply_record, train_request_record
-from common.protocol import Description, Proposal, Refusal, TrainRequest, Update
+from common.ledger import SigningKey
+from common.ledger.receipts import HeldCheckpoint, Receipt
+from common.messages import (
+    describe_request_record,
+    parse_describe_request,
+    parse_reply,
+    parse_train_request,
+    reply_record,
+    train_request_record,
+)
+from common.protocol import (
+    Delivery,
+    DescribeRequest,
+    Description,
+    Proposal,
+    Refusal,
+    TrainRequest,
+    Update,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -16,31 +33,69 @@ def identity():
     TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
 
 
+KEY = SigningKey.generate()
+RECEIPT = Receipt(
+    origin="log",
+    server_key=KEY.public,
+    index=3,
+    ledger_id="a" * 64,
+    sequence=2,
+    entry="b" * 64,
+    run="r",
+    round=1,
+)
+DELIVERY = Delivery(
+    receipt=RECEIPT.sign(KEY),
+    checkpoint=HeldCheckpoint(size=4, root="d" * 64, signature=bytes(64)),
+    proof=("e" * 64, "f" * 64),
+)
+
+
 def message(content: RecordDict) -> Message:
     return Message(content, dst_node_id=2, message_type="train")
 
 
-def request(noise_multiplier: float | None) -> TrainRequest:
+def request(noise_multiplier: float | None, target: float | None = None) -> TrainRequest:
     proposal = Proposal(
         training=TrainingSettings(batch_size=32, sample_rate="off", learning_rate=0.5),
         private=True,
         max_grad_norm=0.1,
         noise_multiplier=noise_multiplier,
+        target_epsilon=target,
         planned_rounds=7,
     )
     arrays = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.float32([1.5])}
-    return TrainRequest(run="r", round=3, arrays=arrays, proposal=proposal, known_entries=5)
+    fields = {"run": "r", "round": 3, "server_nonce": "c" * 64, "known_entries": 5}
+    return TrainRequest(**fields, arrays=arrays, proposal=proposal, deliveries=(DELIVERY,))
 
 
-@pytest.mark.parametrize("noise_multiplier", [None, 1.25])
-def test_a_training_request_survives_the_wire(noise_multiplier):
-    sent = request(noise_multiplier)
+@pytest.mark.parametrize(("noise_multiplier", "target"), [(None, None), (1.25, None), (None, 4.0)])
+def test_a_training_request_survives_the_wire(noise_multiplier, target):
+    sent = request(noise_multiplier, target)
     received = parse_train_request(message(train_request_record(sent)))
     assert received.proposal == sent.proposal
     assert (received.run, received.round, received.known_entries) == ("r", 3, 5)
+    assert (received.server_nonce, received.deliveries) == ("c" * 64, (DELIVERY,))
     for name, value in sent.arrays.items():
         np.testing.assert_array_equal(received.arrays[name], value)
         assert received.arrays[name].dtype == np.float32
+
+
+@pytest.mark.parametrize("deliveries", [(), (DELIVERY,), (DELIVERY, DELIVERY)])
+def test_a_question_who_somebody_is_survives_the_wire(deliveries):
+    sent = DescribeRequest(run="r", known_entries=9, deliveries=deliveries)
+    assert parse_describe_request(message(describe_request_record(sent))) == sent
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[]", "1", "null", '{"proof":[],"receipt":{}}', '{"proof":[1],"receipt":{},"checkpoint":{}}'],
+)
+def test_a_malformed_receipt_is_a_message_error(text):
+    record = describe_request_record(DescribeRequest(run="r", deliveries=(DELIVERY,)))
+    record["fields"]["deliveries"] = [text]
+    with pytest.raises(MessageError, match="receipt"):
+        parse_describe_request(message(record))
 
 
 @pytest.mark.parametrize(

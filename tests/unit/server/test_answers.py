@@ -9,13 +9,23 @@ import pytest
 
 from common.arrays import digest
 from common.ledger import parse_lines
-from common.protocol import Description, Refusal, TrainRequest
+from common.protocol import Description, Refusal, Reply, TrainRequest
 from server.answers import Answers
+from server.proposals import Asked
 from server.state import ClientRecord, RunState
 from server.strategy import FedAvg
 from tests.small_federation import MODEL, MadeUpClient, federation_settings
 
-REQUEST = TrainRequest(run="run", round=4, arrays=MODEL, proposal=None, known_entries=1)
+STRATEGY = FedAvg(federation_settings(5), (0, 1))
+NONCE = "c" * 64
+REQUEST = TrainRequest(
+    run="run",
+    round=4,
+    arrays=MODEL,
+    proposal=STRATEGY.proposal(0),
+    server_nonce=NONCE,
+    known_entries=1,
+)
 
 
 @pytest.fixture
@@ -35,7 +45,20 @@ def answers(clients) -> Answers:
         for c in clients
     }
     state = RunState(run="run", round=3, arrays=MODEL, velocity=MODEL, clients=records)
-    return Answers(state, FedAvg(federation_settings(5), (0, 1)))
+    return Answers(state, STRATEGY)
+
+
+def take(answers: Answers, partition_id: int, reply: Reply) -> None:
+    """Let a reply be taken as that to the request above."""
+    client = answers._state.clients[partition_id]
+    asked = Asked(
+        proposal=STRATEGY.proposal(partition_id),
+        num_examples=client.num_examples,
+        input_model=digest(MODEL),
+        nonce=NONCE,
+        reproducible_noise=False,
+    )
+    answers.take(partition_id, reply, asked)
 
 
 def honest(client: MadeUpClient):
@@ -44,7 +67,7 @@ def honest(client: MadeUpClient):
 
 def test_updates_are_averaged_and_their_ledgers_taken_over(answers, clients):
     for client in clients:
-        answers.take(client.partition_id, honest(client))
+        take(answers, client.partition_id, honest(client))
     mean = answers.mean.mean()
     for name, array in MODEL.items():
         np.testing.assert_array_equal(mean[name], np.full_like(array, 3.25))  # (10 * 1 + 30 * 4) / 40
@@ -57,8 +80,8 @@ def test_updates_are_averaged_and_their_ledgers_taken_over(answers, clients):
 
 
 def test_what_is_dropped_changes_no_sum(answers, clients):
-    answers.take(0, honest(clients[0]))
-    answers.take(1, replace(honest(clients[1]), num_examples=31))
+    take(answers, 0, honest(clients[0]))
+    take(answers, 1, replace(honest(clients[1]), num_examples=31))
     assert {name: array.tolist() for name, array in answers.mean.mean().items()} == {
         "a": [1.0, 1.0],
         "b": [[1.0]],
@@ -69,15 +92,15 @@ def test_what_is_dropped_changes_no_sum(answers, clients):
 
 
 def test_a_client_cannot_answer_for_another(answers, clients):
-    answers.take(1, honest(clients[0]))
-    answers.take(0, Refusal(partition_id=1, code="budget-exhausted", reason="spent"))
+    take(answers, 1, honest(clients[0]))
+    take(answers, 0, Refusal(partition_id=1, code="budget-exhausted", reason="spent"))
     assert answers.updates == {}
     assert [(r.partition_id, r.code) for r in answers.refused] == [(1, "message"), (0, "budget-exhausted")]
     assert set(answers.retired) == {0}
 
 
 def test_another_clients_ledger_is_no_evidence(answers, clients):
-    answers.take(1, replace(honest(clients[0]), num_examples=30))
+    take(answers, 1, replace(honest(clients[0]), num_examples=30))
     (refusal,) = answers.refused
     assert refusal.code == "ledger-tampered"
     assert set(answers.retired) == {1}
@@ -99,13 +122,13 @@ def test_another_clients_ledger_is_no_evidence(answers, clients):
 )
 def test_refusals_that_would_only_be_repeated_retire_their_client(answers, code, lasts):
     refusal = Refusal(partition_id=1, code=code, reason="because")
-    answers.take(1, refusal)
+    take(answers, 1, refusal)
     assert answers.refused == [refusal]
     assert answers.retired == ({1: refusal} if lasts else {})
 
 
 def test_a_description_is_no_update(answers, clients):
-    answers.take(0, Description(partition_id=0, num_examples=10, ledger_lines=tuple(clients[0].lines)))
+    take(answers, 0, Description(partition_id=0, num_examples=10, ledger_lines=tuple(clients[0].lines)))
     assert answers.updates == {}
     assert answers.refused[0].code == "message"
 
@@ -120,6 +143,6 @@ def test_without_any_update_the_mean_is_zero(answers):
 def test_the_charge_may_be_older_than_this_round_but_the_release_must_be_its_own(answers, clients):
     client = clients[0]
     client.reserve(replace(REQUEST, round=3))  # a crash, and the round is computed again
-    answers.take(0, honest(client))
+    take(answers, 0, honest(client))
     assert set(answers.updates) == {0}
     assert len(answers.clients[0].ledger.reservations()) == 2

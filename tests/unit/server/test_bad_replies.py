@@ -199,7 +199,7 @@ BAD = {
     "another client's": (another_clients_lines, "ledger-tampered", "entry 1: its previous"),
     "gap": (with_a_gap, "ledger-tampered", "entry 1"),
     "from the start": (from_the_start, "ledger-tampered", "entry 1"),
-    "not json": (not_json, "ledger-tampered", "entry 1: it is not canonical JSON"),
+    "not json": (not_json, "ledger-tampered", "entry 1: it is not an entry with its signature"),
 }
 
 
@@ -224,7 +224,7 @@ def test_after_one_bad_reply_a_client_may_return(folder, name):
     state = coordinate(folder, clients(bad=BAD[name][0], bad_in=(1,)), rounds=2)
     assert same(state.arrays, moved(4.5, moved(3.25)))
     assert state.retired == {}
-    assert state.clients[1].ledger.entries[-1].body.round == 2
+    assert state.clients[1].ledger.entries[-1].body.receipt.receipt.round == 2
 
 
 def test_a_replayed_update_is_refused(folder):

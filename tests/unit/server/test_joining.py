@@ -10,11 +10,19 @@ from flwr.app import Error, Message, RecordDict
 from common.errors import RoundFailed
 from common.ledger import parse_lines
 from common.protocol import Description, Refusal, Update
+from common.run_folder import LedgerHome
 from server.joining import join
+from server.receipts import ReceiptBook
 from server.state import RunState
 from tests.small_federation import MODEL, MadeUpClient, MadeUpGrid, Watcher
 
 pytestmark = pytest.mark.usefixtures("flower_identity")
+
+
+@pytest.fixture
+def home(tmp_path) -> LedgerHome:
+    return LedgerHome(tmp_path)
+
 
 STATE = RunState(run="run", round=0, arrays=MODEL, velocity=MODEL)
 
@@ -39,15 +47,16 @@ def described(client: MadeUpClient, **changes) -> Description:
     return replace(honest, **changes)
 
 
-def joined(nodes, **grid):
+def joined(nodes, home, **grid):
     watcher = Watcher()
-    return join(MadeUpGrid(nodes, **grid), STATE, watcher), watcher.refused_to_join
+    with ReceiptBook.open(home) as book:
+        return join(MadeUpGrid(nodes, **grid), STATE, watcher, book), watcher.refused_to_join
 
 
 @pytest.mark.parametrize("backwards", [False, True])
-def test_clients_are_known_by_number_node_size_and_ledger(backwards):
+def test_clients_are_known_by_number_node_size_and_ledger(home, backwards):
     nodes = {12: MadeUpClient(1, 20, 0.0), 11: MadeUpClient(4, 30, 0.0), 13: MadeUpClient(0, 10, 0.0)}
-    state, refused = joined(nodes, backwards=backwards)
+    state, refused = joined(nodes, home, backwards=backwards)
     assert refused == []
     assert list(state.clients) == [0, 1, 4] == state.active
     for node, client in nodes.items():
@@ -57,9 +66,9 @@ def test_clients_are_known_by_number_node_size_and_ledger(backwards):
 
 
 @pytest.mark.parametrize("backwards", [False, True])
-def test_of_two_nodes_with_one_number_the_first_by_node_takes_part(backwards):
+def test_of_two_nodes_with_one_number_the_first_by_node_takes_part(home, backwards):
     nodes = {11: MadeUpClient(3, 10, 0.0), 12: MadeUpClient(3, 20, 0.0)}
-    state, refused = joined(nodes, backwards=backwards)
+    state, refused = joined(nodes, home, backwards=backwards)
     assert state.clients[3].node_id == 11
     assert refused == ["two nodes claim to be client 3: the second is left out"]
 
@@ -85,24 +94,24 @@ OTHER = MadeUpClient(3, 20, 0.0)
         ),
     ],
 )
-def test_whoever_does_not_describe_itself_truly_is_left_out(answer, reason):
-    state, refused = joined({11: Odd(answer), 12: MadeUpClient(5, 10, 0.0)})
+def test_whoever_does_not_describe_itself_truly_is_left_out(home, answer, reason):
+    state, refused = joined({11: Odd(answer), 12: MadeUpClient(5, 10, 0.0)}, home)
     assert list(state.clients) == [5]
     (line,) = refused
     assert reason in line
     assert "\n" not in line
 
 
-def test_a_node_that_fails_is_left_out_without_its_words():
+def test_a_node_that_fails_is_left_out_without_its_words(home):
     question = Message(RecordDict(), dst_node_id=2, message_type="query")
     failed = Message(Error(code=2, reason="patient Smith"), reply_to=question)
-    _, (line,) = joined({11: Odd(failed), 12: MadeUpClient(5, 10, 0.0)})
+    _, (line,) = joined({11: Odd(failed), 12: MadeUpClient(5, 10, 0.0)}, home)
     assert "Flower error 2" in line
     assert "Smith" not in line
 
 
-def test_if_nobody_can_join_the_first_reason_is_given():
+def test_if_nobody_can_join_the_first_reason_is_given(home):
     with pytest.raises(RoundFailed, match="no client could join: client 2 did not join: no images"):
-        joined({11: Odd(Refusal(partition_id=2, code="data", reason="no images"))})
+        joined({11: Odd(Refusal(partition_id=2, code="data", reason="no images"))}, home)
     with pytest.raises(RoundFailed, match="no node is connected"):
-        joined({})
+        joined({}, home)

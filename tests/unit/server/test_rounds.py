@@ -80,7 +80,7 @@ def test_a_round_is_written_down(folder):
     assert first["updates"]["2"] == digest({name: np.full_like(a, 4.0) for name, a in START.items()})
     assert same(from_bytes(folder.model.read_bytes()), state.arrays)
     assert json.loads(folder.evaluation.read_text()) == {"round": 2, "accuracy": 0.5}
-    assert len(state.clients[1].ledger.entries) == 5
+    assert len(state.clients[1].ledger.entries) == 7  # a charge, a release and a receipt a round
 
 
 def crash(client, request, update):

@@ -51,6 +51,12 @@ def test_a_run_leaves_everything_that_the_audit_needs(tiny_settings):
         "checkpoint/round-000003.safetensors",
         "keys/client-0.key",
         "keys/client-1.key",
+        "keys/client-0.salt",
+        "keys/client-1.salt",
+        "keys/server.key",
+        "server/log.jsonl",
+        "server/checkpoint",
+        "server/key.pub",
         "ledgers/client-0.jsonl",
         "ledgers/client-1.jsonl",
     }

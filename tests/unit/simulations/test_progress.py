@@ -15,8 +15,9 @@ from common.privacy.accounting import epsilon_pld
 from common.privacy.mechanisms import PoissonGaussian
 from common.protocol import Refusal, TrainRequest
 from server.state import ClientRecord, RoundOutcome, RunState
+from server.strategy import FedAvg
 from simulations.progress import ProgressDisplay
-from tests.small_federation import MODEL, MadeUpClient
+from tests.small_federation import MODEL, MadeUpClient, federation_settings
 
 
 def watched(
@@ -33,7 +34,16 @@ def state_after(number: int) -> RunState:
     for partition_id, charges in ((0, number), (1, 2 * number)):
         client = MadeUpClient(partition_id, 1500, 0.0)
         for count in range(1, charges + 1):
-            client.reserve(TrainRequest(run="r", round=count, arrays=MODEL, proposal=None, known_entries=1))
+            client.reserve(
+                TrainRequest(
+                    run="r",
+                    round=count,
+                    arrays=MODEL,
+                    proposal=FedAvg(federation_settings(1), (0,)).proposal(0),
+                    server_nonce="c" * 64,
+                    known_entries=1,
+                )
+            )
         clients[partition_id] = ClientRecord(
             node_id=partition_id,
             partition_id=partition_id,
@@ -71,7 +81,7 @@ def plain(screen: io.StringIO) -> str:
 
 
 def spent(steps: int) -> float:
-    mechanism = PoissonGaussian(noise_multiplier=2.0, sample_rate=Fraction(1, 5), num_steps=steps)
+    mechanism = PoissonGaussian(noise_multiplier=2.0, sample_rate=Fraction(1, 10), num_steps=steps)
     return epsilon_pld([mechanism], 1e-5)
 
 

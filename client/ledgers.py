@@ -1,0 +1,141 @@
+"""A client's ledger and the data set that it belongs to: begun together, held to each other ever after."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from common.config import RunConfig
+from common.data import ImageData
+from common.errors import ConfigError
+from common.ledger import Amend, Genesis, Ledger, SigningKey
+from common.ledger.commitment import commit, load_salt
+from common.privacy.budget import PrivacyBudget, check_delta, default_delta
+from common.privacy.filter import filter_order
+from common.run_folder import LedgerHome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a ledger fixes about its data set.
+
+    Args:
+        delta: of every epsilon; for life.
+        budget_epsilon: lifetime limit, or None for training without privacy; for life.
+        filter_order: Renyi order of a filter for adaptive settings, or None for fixed ones; for life.
+        num_examples: public size n; changed by an AMEND only.
+        commitment: to the records; changed by an AMEND only.
+    """
+
+    delta: float
+    budget_epsilon: float | None
+    filter_order: float | None
+    num_examples: int
+    commitment: str
+
+    def __str__(self) -> str:
+        what = "unprotected training" if self.budget_epsilon is None else f"epsilon {self.budget_epsilon:g}"
+        kind = "fixed settings" if self.filter_order is None else "adaptive settings"
+        return f"{what} at delta {self.delta:.3g} with {kind}"
+
+
+def terms_of(config: RunConfig, records: ImageData, salt: bytes, begun: Genesis | None) -> Terms:
+    """Return the terms that a run's settings ask for, on these records.
+
+    Args:
+        salt: the client's secret, 32 bytes.
+        begun: the ledger's beginning, where there is one: settings left at "auto" follow it.
+
+    Raises:
+        ConfigError: when delta is too large for their number, or no filter keeps so small a budget.
+    """
+    privacy, num_examples = config.privacy, len(records)
+    default = begun.delta if begun else default_delta(num_examples)
+    delta = default if privacy.delta == "auto" else privacy.delta
+    check_delta(delta, num_examples)
+    budget = PrivacyBudget(epsilon=privacy.epsilon, delta=delta) if privacy.enabled else None
+    order = filter_order(budget) if budget and config.adaptive else None
+    return Terms(
+        delta=delta,
+        budget_epsilon=budget.epsilon if budget else None,
+        filter_order=begun.filter_order if begun and privacy.accounting == "auto" else order,
+        num_examples=num_examples,
+        commitment=commit(salt=salt, digest=digest_of(records), num_examples=num_examples),
+    )
+
+
+def digest_of(records: ImageData) -> bytes:
+    """Return the SHA-256 of a set of labelled images, whatever their order; 32 bytes."""
+    shape = "x".join(map(str, records.images.shape[1:])).encode()
+    hashes = sorted(
+        hashlib.sha256(b"%d %s\0" % (label, shape) + image.tobytes()).digest()
+        for image, label in zip(records.images.numpy(), records.labels.tolist(), strict=True)
+    )
+    return hashlib.sha256(b"".join(hashes)).digest()
+
+
+def open_ledger(home: LedgerHome, partition_id: int, config: RunConfig, records: ImageData) -> Ledger:
+    """Open a client's ledger, or begin it with its key.
+
+    Raises:
+        ConfigError: when the ledger was begun on other terms, or for other records.
+        LedgerError: when its files cannot be used.
+    """
+    path, key_path, salt = home.ledger(partition_id), home.key(partition_id), home.salt(partition_id)
+    if not path.exists():
+        terms = terms_of(config, records, load_salt(salt), None)
+        return _begin(path, key_path, terms)
+    ledger = Ledger.open(path, SigningKey.load(key_path))
+    terms = terms_of(config, records, load_salt(salt), ledger.view.genesis)
+    _refuse_other_terms(path, ledger.view.genesis, terms)
+    _hold_to_data(path, ledger, terms, amend=config.privacy.amend_ledgers)
+    return ledger
+
+
+def _begin(path: Path, key_path: Path, terms: Terms) -> Ledger:
+    if key_path.exists():
+        key = SigningKey.load(key_path)
+    else:
+        key = SigningKey.generate()
+        key.save(key_path)
+    genesis = Genesis.new(
+        key,
+        delta=terms.delta,
+        budget_epsilon=terms.budget_epsilon,
+        filter_order=terms.filter_order,
+        num_examples=terms.num_examples,
+        commitment=terms.commitment,
+    )
+    return Ledger.create(path, key, genesis)
+
+
+def _refuse_other_terms(path: Path, genesis: Genesis, terms: Terms) -> None:
+    begun = replace(
+        terms,
+        delta=genesis.delta,
+        budget_epsilon=genesis.budget_epsilon,
+        filter_order=genesis.filter_order,
+    )
+    if begun != terms:
+        raise ConfigError(
+            f"{path} was begun for {begun}, but the settings are for {terms}: "
+            "a ledger's terms are for life, put the settings back or choose another folder"
+        )
+
+
+def _hold_to_data(path: Path, ledger: Ledger, terms: Terms, *, amend: bool) -> None:
+    """Record that the data set has changed, where its owner permits that; else refuse to go on."""
+    view = ledger.view
+    if (view.num_examples, view.commitments[-1]) == (terms.num_examples, terms.commitment):
+        return
+    if not amend:
+        other = (
+            f"{view.num_examples} examples" if view.num_examples != terms.num_examples else "other examples"
+        )
+        raise ConfigError(
+            f"{path} is the ledger of {other}, but the client now holds {terms.num_examples}: put the data "
+            "back, or record the change with privacy.amend-ledgers = true (what was spent stays spent)"
+        )
+    check_delta(view.genesis.delta, terms.num_examples)
+    ledger.append(Amend(num_examples=terms.num_examples, commitment=terms.commitment))

@@ -1,0 +1,197 @@
+"""What the server confirms, and remembers: its log of ledgers, receipts, rounds and last heads.
+
+The log outlives runs when it lies in a ledger home. It alone tells the server which ledgers it has seen, so
+that a second ledger for one data set, a rollback and a fork are recognised in a later run too.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self
+
+from common.errors import LedgerFork
+from common.ledger import Genesis, KeyRotate, LedgerView, SigningKey, canonical
+from common.ledger.keys import NONCE
+from common.ledger.receipts import HeldCheckpoint, Receipt, SignedReceipt, receipt_from_json
+from common.protocol import Delivery
+from common.run_folder import LedgerHome, write_atomically
+from common.transparency.held import hold
+from common.transparency.log import ServerLog
+from common.transparency.note import open_checkpoint, verifier_key
+
+KEY_FILE = "key.pub"
+
+
+def log_name(public_key: bytes) -> str:
+    """Return the name under which the log of a server's key is signed."""
+    return f"fedledger.server/{hashlib.sha256(public_key).hexdigest()[:16]}"
+
+
+class ReceiptBook:
+    """The server's log, open for one run.
+
+    Args:
+        key: the server's key.
+        log: its log, held open so that no other process can sign another history.
+    """
+
+    def __init__(self, key: SigningKey, log: ServerLog) -> None:
+        self._key = key
+        self._log = log
+        self._origin = log_name(key.public)
+        self._enrolled: dict[str, dict[str, Any]] = {}
+        self._owners: dict[str, str] = {}
+        self._receipts: dict[str, SignedReceipt] = {}
+        self._last: dict[str, tuple[int, str]] = {}
+        for line in log.lines:
+            self._remember(canonical.loads(line))
+
+    @classmethod
+    def open(cls, home: LedgerHome) -> Self:
+        """Open a home's log, or begin it with a new key.
+
+        Raises:
+            LedgerTampered: when the log is not what its key signed.
+            LedgerError: when another process has it open, or the disk refuses.
+        """
+        if home.server_key.exists():
+            key = SigningKey.load(home.server_key)
+        else:
+            key = SigningKey.generate()
+            key.save(home.server_key)
+        book = cls(key, ServerLog.open(home.server, key, log_name(key.public)))
+        public = verifier_key(log_name(key.public), key.public) + "\n"
+        write_atomically(home.server / KEY_FILE, public.encode())
+        return book
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._log.close()
+
+    def nonce(self, run: str, number: int, ledger_id: str) -> str:
+        """Return the number that a charge of a round has to name; nobody else can foresee it."""
+        payload = f"{run} {number} {ledger_id}".encode()
+        return hashlib.sha256(self._key.sign(payload, NONCE)).hexdigest()
+
+    def check(self, ledger: LedgerView) -> None:
+        """Hold a ledger against everything that was confirmed before.
+
+        Raises:
+            LedgerFork: when it is a second ledger for one key or data set, or lacks confirmed entries.
+        """
+        identity = ledger.genesis.ledger_id
+        for mark in marks_of(ledger):
+            owner = self._owners.get(mark, identity)
+            if owner != identity:
+                raise LedgerFork(
+                    f"ledger {identity[:12]} is a second one for the key or data of ledger {owner[:12]}: "
+                    "a data set has one ledger for life, bring that one"
+                )
+        sequence, entry = self._last.get(identity, (0, ""))
+        entries = ledger.entries
+        if entry and (len(entries) <= sequence or entries[sequence].hash != entry):
+            raise LedgerFork(
+                f"ledger {identity[:12]} lacks its entry {sequence}, for which it has a receipt: "
+                "put its newest copy back"
+            )
+
+    def enrol(self, partition_id: int, ledger: LedgerView) -> dict[str, Any] | None:
+        """Return the leaf that a ledger's key or data set needs and the log lacks, or None."""
+        genesis = ledger.genesis
+        leaf = {
+            "type": "ENROL",
+            "ledger_id": genesis.ledger_id,
+            "partition_id": partition_id,
+            "genesis": ledger.entries[0].hash,
+            "public_key": base64.b64encode(ledger.public_key).decode("ascii"),
+            "commitment": ledger.commitments[-1],
+            "num_examples": ledger.num_examples,
+        }
+        return None if self._enrolled.get(genesis.ledger_id) == leaf else leaf
+
+    def head(self, run: str, ledger: LedgerView) -> dict[str, Any] | None:
+        """Return the leaf that records how far a ledger reaches, or None where the log says so already."""
+        identity, entries = ledger.genesis.ledger_id, len(ledger.entries)
+        if self._last.get(identity) == (entries - 1, ledger.head):
+            return None
+        head = {"entries": entries, "head": ledger.head}
+        return {"type": "HEAD", "run": run, "ledger_id": identity, **head}
+
+    def write(self, leaves: Iterable[dict[str, Any]]) -> None:
+        """Add leaves; when this returns they are durable and signed."""
+        new = list(leaves)
+        self._log.append(new)
+        for leaf in new:
+            self._remember(leaf)
+
+    def confirm(self, ledgers: Iterable[LedgerView], record: str, run: str, number: int) -> None:
+        """Write receipts for the last RELEASE of each ledger, and the record of the round.
+
+        Args:
+            ledgers: of the clients whose update was used, each with its RELEASE as last entry.
+            record: the round's line in rounds.jsonl.
+        """
+        releases = [ledger for ledger in ledgers if ledger.head not in self._receipts]
+        leaves = [
+            self._receipt(ledger, self._log.size + place, run, number)
+            for place, ledger in enumerate(releases)
+        ]
+        digest = hashlib.sha256(record.encode()).hexdigest()
+        self.write([*leaves, {"type": "ROUND", "run": run, "round": number, "record": digest}])
+
+    def deliveries(self, ledger: LedgerView) -> tuple[Delivery, ...]:
+        """Return the receipts that a ledger lacks, each with its proof in the log's present state."""
+        hashes = [ledger.entries[sequence].hash for sequence in sorted(ledger.unconfirmed)]
+        receipts = [self._receipts[entry] for entry in hashes if entry in self._receipts]
+        if not receipts:
+            return ()
+        held = self._held()
+        return tuple(self._delivery(receipt, held) for receipt in receipts)
+
+    def _receipt(self, ledger: LedgerView, index: int, run: str, number: int) -> dict[str, Any]:
+        receipt = Receipt(
+            origin=self._origin,
+            server_key=self._key.public,
+            index=index,
+            ledger_id=ledger.genesis.ledger_id,
+            sequence=ledger.entries[-1].sequence,
+            entry=ledger.head,
+            run=run,
+            round=number,
+        )
+        return {"type": "RECEIPT", **receipt.sign(self._key).to_json()}
+
+    def _held(self) -> HeldCheckpoint:
+        note, public_key = self._log.checkpoint, self._key.public
+        return hold(note, open_checkpoint(note, public_key, self._origin), public_key)
+
+    def _delivery(self, receipt: SignedReceipt, held: HeldCheckpoint) -> Delivery:
+        proof = self._log.inclusion_proof(receipt.receipt.index)
+        return Delivery(receipt=receipt, checkpoint=held, proof=tuple(step.hex() for step in proof))
+
+    def _remember(self, leaf: dict[str, Any]) -> None:
+        match leaf["type"]:
+            case "ENROL":
+                self._enrolled[leaf["ledger_id"]] = leaf
+                for mark in (leaf["public_key"], leaf["commitment"]):
+                    self._owners.setdefault(mark, leaf["ledger_id"])
+            case "RECEIPT":
+                receipt = receipt_from_json({"receipt": leaf["receipt"], "signature": leaf["signature"]})
+                confirmed = receipt.receipt
+                self._receipts[confirmed.entry] = receipt
+                self._last[confirmed.ledger_id] = (confirmed.sequence, confirmed.entry)
+            case "HEAD":
+                self._last[leaf["ledger_id"]] = (leaf["entries"] - 1, leaf["head"])
+
+
+def marks_of(ledger: LedgerView) -> list[str]:
+    """Return what no two ledgers may share: every key and every commitment that a ledger ever had."""
+    keys = [e.body.public_key for e in ledger.entries if isinstance(e.body, Genesis | KeyRotate)]
+    return [base64.b64encode(key).decode("ascii") for key in keys] + list(ledger.commitments)
