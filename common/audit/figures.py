@@ -174,7 +174,7 @@ def mechanisms_chart(report: AuditReport) -> Markup | None:
 
 def run_name(run: str, report: AuditReport) -> str:
     """Name a run, and say whether it is the one that the report is about."""
-    return f"Run {run} (this report's)" if run == report.run else f"Run {run}"
+    return f"{run} (this report's)" if run == report.run else run
 
 
 def mechanism_name(spent: MechanismSpending) -> str:
@@ -200,6 +200,7 @@ def _parts(parts: Sequence[Part], report: AuditReport, title: str) -> Markup | N
         title=title,
         description=f"The parts do not add up: all together cost {total}."
         + (f" {counted(left_out, 'smaller part')} not drawn." if left_out else ""),
+        unit="epsilon",
         limit=_budget(report),
     )
 

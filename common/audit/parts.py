@@ -35,11 +35,14 @@ class Part:
     whole: bool = False
 
 
-def parts_chart(parts: Sequence[Part], *, title: str, description: str, limit: Limit | None = None) -> Markup:
+def parts_chart(
+    parts: Sequence[Part], *, title: str, description: str, unit: str, limit: Limit | None = None
+) -> Markup:
     """Draw parts and their whole as bars below each other, never stacked, because they do not add up.
 
     Args:
         parts: at least one.
+        unit: said before each value, such as 'epsilon'.
         limit: place and name of a dashed line, or None.
     """
     reach = [part.value for part in parts if math.isfinite(part.value)] + ([limit.value] if limit else [])
@@ -50,11 +53,11 @@ def parts_chart(parts: Sequence[Part], *, title: str, description: str, limit: L
         place = x.at(limit.value)
         behind.append(line("limit", place, _HEAD, place, bottom))
         behind.append(text(place, bottom + 16, limit.name, "name", "end"))
-    rows = [_row(part, _HEAD + _ROW * index, x) for index, part in enumerate(parts)]
+    rows = [_row(part, unit, _HEAD + _ROW * index, x) for index, part in enumerate(parts)]
     return chart(title, description, WIDTH, bottom + _FOOT, [*rows, scenery(behind)])
 
 
-def _row(part: Part, top: float, x: Axis) -> Markup:
+def _row(part: Part, unit: str, top: float, x: Axis) -> Markup:
     finite = math.isfinite(part.value)
     end = x.at(part.value) if finite else x.stop
     css = "fill" if part.whole else "fill part"
@@ -65,7 +68,7 @@ def _row(part: Part, top: float, x: Axis) -> Markup:
         ]
     )
     bar = rectangle(css if finite else "fill over", 0, top + 22, max(end, 1), _BAR)
-    return mark(f"{part.name}: {part.shown}", words + bar, width=WIDTH)
+    return mark(f"{part.name}: {unit} {part.shown}", words + bar, width=WIDTH)
 
 
 def _shortened(name: str) -> str:

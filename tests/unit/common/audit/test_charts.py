@@ -122,22 +122,22 @@ def test_parts_stand_below_each_other_and_are_as_long_as_their_value() -> None:
         Part(name="All together", value=4.0, shown="4.00", whole=True),
     ]
     root = ET.fromstring(
-        parts_chart(parts, title="T", description="D", limit=Limit(value=8.0, name="budget"))
+        parts_chart(parts, title="T", description="D", unit="epsilon", limit=Limit(value=8.0, name="budget"))
     )
     bars = [rect for rect in root.iter("rect") if "fill" in rect.get("class", "")]
     lengths = [float(bar.get("width", "")) for bar in bars]
     assert lengths == pytest.approx([109, 163.5, 218])
     assert {bar.get("x") for bar in bars} == {"0"}
     assert [bar.get("class") for bar in bars] == ["fill part", "fill part", "fill"]
-    assert _names(root) == ["a: 2.00", "b: 3.00", "All together: 4.00"]
+    assert _names(root) == ["a: epsilon 2.00", "b: epsilon 3.00", "All together: epsilon 4.00"]
 
 
 def test_a_part_without_limit_stands_out_and_a_long_name_is_cut_only_for_the_eye() -> None:
     part = Part(name="x" * 100, value=math.inf, shown="no limit")
-    root = ET.fromstring(parts_chart([part], title="", description=""))
+    root = ET.fromstring(parts_chart([part], title="", description="", unit="epsilon"))
     (bar,) = [rect for rect in root.iter("rect") if "fill" in rect.get("class", "")]
     assert (bar.get("class"), float(bar.get("width", ""))) == ("fill over", 436)
-    assert _names(root) == ["x" * 100 + ": no limit"]
+    assert _names(root) == ["x" * 100 + ": epsilon no limit"]
     assert max(len(text.text or "") for text in root.iter("text") if text.get("class") == "name") == 62
 
 
@@ -155,7 +155,7 @@ def test_hostile_text_stays_text() -> None:
             **words,
         ),
         histogram(binned([1.0, 2.0]), x_label=_HOSTILE, y_label=_HOSTILE, limit=limit, **words),
-        parts_chart([Part(name=_HOSTILE, value=1.0, shown=_HOSTILE)], limit=limit, **words),
+        parts_chart([Part(name=_HOSTILE, value=1.0, shown=_HOSTILE)], unit=_HOSTILE, limit=limit, **words),
     ]
     for chart in charts:
         assert "<script" not in chart
