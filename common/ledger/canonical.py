@@ -48,7 +48,14 @@ def _no_float(text: str) -> NoReturn:
     raise ValueError(f"{text:.30} is not a whole number")
 
 
-_decode = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float).decode
+def _safe_integer(text: str) -> int:
+    if len(text) > _MOST_DIGITS or abs(value := int(text)) > MAX_INTEGER:
+        raise ValueError(f"{text:.30} is larger than {MAX_INTEGER}")
+    return value
+
+
+_MOST_DIGITS = len(f"-{MAX_INTEGER}")
+_decode = json.JSONDecoder(parse_int=_safe_integer, parse_float=_no_float, parse_constant=_no_float).decode
 
 
 def _refuse_ambiguous(value: object) -> None:
@@ -56,8 +63,7 @@ def _refuse_ambiguous(value: object) -> None:
         case None | bool():
             return
         case str():
-            if not value.isascii():
-                raise ValueError(f"{value!r:.60} is not ASCII")
+            _refuse_other_text(value)
         case int():
             if not -MAX_INTEGER <= value <= MAX_INTEGER:
                 raise ValueError(f"{value} is larger than {MAX_INTEGER}")
@@ -66,9 +72,12 @@ def _refuse_ambiguous(value: object) -> None:
                 _refuse_ambiguous(item)
         case dict():
             for key, item in value.items():
-                if not isinstance(key, str):
-                    raise ValueError(f"the key {key!r:.60} is not text")
-                _refuse_ambiguous(key)
+                _refuse_other_text(key)
                 _refuse_ambiguous(item)
         case _:
             raise ValueError(f"{type(value).__name__} has no canonical form")
+
+
+def _refuse_other_text(value: object) -> None:
+    if not (isinstance(value, str) and value.isascii()):
+        raise ValueError(f"{value!r:.60} is not ASCII text")

@@ -52,6 +52,8 @@ def test_what_has_several_forms_is_not_written(value):
         "",
         "{",
         "9" * 5000,
+        "9007199254740992",
+        "[-9007199254740992]",
     ],
 )
 def test_only_the_canonical_form_is_read(text):
