@@ -1,63 +1,95 @@
-"""The command that prints a ledger."""
+"""The commands `fedledger ledger ...`, which read ledgers and change nothing."""
 
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from common.errors import ConfigError, LedgerTampered
 from common.ledger.chain import LedgerView, read_ledger
-from common.ledger.entries import Reserve
-from common.ledger.entry_json import body_to_json
-from common.privacy.mechanisms import PoissonGaussian, to_json
+from common.ledger.display import as_record, as_text, printable
+from common.ledger.durable import write_new_file
+from common.ledger.examine import UNREADABLE, Expected, judge
+from common.ledger.export import as_csv, as_events, as_json
 
 
-def show(
-    file: Annotated[Path, typer.Argument(help="A ledger, such as RUN/ledgers/client-0.jsonl.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
-) -> None:
+class Form(StrEnum):
+    """What a ledger's charges can be exported to."""
+
+    CSV = "csv"
+    JSON = "json"
+    EVENTS = "events"
+
+
+_WRITERS = {Form.CSV: as_csv, Form.JSON: as_json, Form.EVENTS: as_events}
+
+LedgerFile = Annotated[Path, typer.Argument(help="A ledger, such as RUN/ledgers/client-0.jsonl.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def show(file: LedgerFile, as_json: AsJson = False) -> None:
     """Verify a ledger and print its entries."""
-    view = read_ledger(file)
+    view = _opened(file)
     typer.echo(json.dumps(as_record(view), indent=1) if as_json else as_text(view))
 
 
-def as_record(view: LedgerView) -> dict[str, Any]:
-    """Return a ledger for programs: its facts, each charged mechanism, and the raw entries."""
-    genesis = view.genesis
-    return {
-        "ledger_id": genesis.ledger_id,
-        "num_examples": genesis.num_examples,
-        "delta": genesis.delta,
-        "budget": genesis.budget_epsilon,
-        "head": view.head,
-        "mechanisms": [charged for reserve in view.reservations() for charged in _charges(reserve)],
-        "entries": [json.loads(line)["entry"] for line in view.lines],
-    }
+def verify(
+    files: Annotated[
+        list[Path], typer.Argument(help="Ledgers, such as RUN/ledgers/*.jsonl.", metavar="FILE...")
+    ],
+    expect_head: Annotated[
+        str | None, typer.Option(metavar="HEX", help="A head, now or earlier, that the ledger must contain.")
+    ] = None,
+    expect_key: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="A key that signs or signed it: base64, or the fingerprint."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify chain, signatures and receipts of ledgers; one line each.
+
+    Exit status: 0 verified, 1 damaged or not what was expected, 2 not readable.
+    """
+    if len(files) > 1 and (expect_head or expect_key):
+        raise ConfigError("--expect-head and --expect-key are about one ledger: name one file")
+    judgements = [judge(file, Expected(head=expect_head, key=expect_key)) for file in files]
+    if as_json:
+        typer.echo(json.dumps([judgement.to_json() for judgement in judgements], indent=1))
+    for judgement in judgements:
+        if judgement.status == UNREADABLE:
+            typer.echo(f"fedledger: {printable(str(judgement))}", err=True)
+        elif not as_json:
+            typer.echo(printable(str(judgement)))
+    raise typer.Exit(max(judgement.status for judgement in judgements))
 
 
-def as_text(view: LedgerView) -> str:
-    """Return a ledger for people, one entry a line."""
-    lines = [f"{len(view.entries)} entries, all verified; head {view.head}"]
-    for entry in view.entries:
-        fields = body_to_json(entry.body)
-        kind = fields.pop("type")
-        words = " ".join(f"{name}={_short(value)}" for name, value in fields.items() if name != "libraries")
-        lines.append(f"{entry.sequence:5d} {kind:8s} {words}")
-    return "\n".join(lines)
+def export(
+    file: LedgerFile,
+    to: Annotated[Form, typer.Option(help="A table, JSON, or an expression of dp-accounting's events.")],
+    out: Annotated[Path | None, typer.Option(help="A new file; by default the screen.")] = None,
+) -> None:
+    """Verify a ledger and write its charges, one row a mechanism, for other programs."""
+    text = _WRITERS[to](_opened(file))
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        write_new_file(out, text.encode("utf-8"), mode=0o644)
+    except FileExistsError:
+        raise ConfigError(f"{out} exists already: choose another --out") from None
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be written ({error.strerror}): choose another --out") from None
 
 
-def _charges(reserve: Reserve) -> list[dict[str, Any]]:
-    charges = []
-    for mechanism in reserve.mechanisms:
-        charge = to_json(mechanism) | {"run": reserve.run, "round": reserve.round}
-        if isinstance(mechanism, PoissonGaussian):
-            charge["noise_multiplier"] = mechanism.noise_multiplier
-        charges.append(charge)
-    return charges
-
-
-def _short(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-    return text if len(text) <= 100 else f"{text[:12]}..."
+def _opened(file: Path) -> LedgerView:
+    """Read a ledger; an error names the file."""
+    try:
+        return read_ledger(file)
+    except LedgerTampered as error:
+        if error.entry is None:
+            raise
+        raise LedgerTampered(f"{file}: {error}", flaw=error.flaw, entry=error.entry) from None

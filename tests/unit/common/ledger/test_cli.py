@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from common.errors import LedgerTampered
 from common.ledger import Reserve
-from common.ledger.cli import as_text, show
+from common.ledger.cli import show
+from common.ledger.display import as_text
 from common.privacy.mechanisms import Unprotected
 
 
@@ -52,7 +53,7 @@ def test_training_without_noise_is_shown_as_such(ledger, path, reserve):
 def test_text_has_one_line_an_entry(filled):
     lines = as_text(filled.view).splitlines()
     assert lines[0] == f"6 entries, all verified; head {filled.view.head}"
-    assert [line.split()[1] for line in lines[1:]] == [
+    assert [line.split()[1] for line in lines[2:]] == [
         "GENESIS",
         "RESERVE",
         "RELEASE",
@@ -60,7 +61,7 @@ def test_text_has_one_line_an_entry(filled):
         "ABORT",
         "RESERVE",
     ]
-    assert "reason=out-of-memory" in lines[5]
+    assert lines[6].endswith("entry 3: out-of-memory; the charge stays")
 
 
 def test_a_tampered_ledger_is_not_shown(filled, path):
