@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help simulate test check lint types contracts clean
+.PHONY: help simulate test check lint types contracts bare clean
 
 help:
 	@echo "make simulate   set up, then train privately over ten simulated clients (ARGS='--epsilon 2' to change it)"
@@ -15,11 +15,11 @@ help:
 $(VENV)/.runtime: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "FedLedger needs Python 3.11 or later: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train]'
 	@touch $@
 
 $(VENV)/.development: $(VENV)/.runtime
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
 	@touch $@
 
 simulate: $(VENV)/.runtime
@@ -37,6 +37,17 @@ types: $(VENV)/.development
 
 contracts: $(VENV)/.development
 	$(BIN)/lint-imports --no-cache
+
+# Install without the extra that trains, elsewhere, and audit a run with it.
+bare: RUN ?= $(error name a run: make bare RUN=runs/...)
+bare: BARE := $(VENV)-bare
+bare:
+	$(PYTHON) -m venv $(BARE)
+	$(BARE)/bin/python -m pip install --quiet --disable-pip-version-check .
+	$(BARE)/bin/python -c 'import importlib.util as u; assert not any(map(u.find_spec, ["torch", "flwr", "opacus"]))'
+	cd / && $(abspath $(BARE))/bin/fedledger audit $(abspath $(RUN))
+	cd / && $(abspath $(BARE))/bin/fedledger ledger verify $(abspath $(RUN))/ledgers/client-0.jsonl
+	cd / && $(abspath $(BARE))/bin/fedledger plan --examples 5000 --epsilon 8 --rounds 10
 
 check: test lint types contracts
 

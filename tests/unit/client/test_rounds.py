@@ -17,7 +17,7 @@ from client.trainer import DPTrainer, LocalUpdate
 from common.arrays import digest
 from common.config import RunConfig
 from common.errors import BudgetExhausted, ConfigError, LedgerTampered
-from common.ledger import Genesis, Release, Reserve, read_ledger
+from common.ledger import Abort, Genesis, Release, Reserve, read_ledger
 from common.models import initial_arrays
 from common.privacy.mechanisms import PoissonGaussian, Unprotected
 from common.protocol import Proposal, TrainRequest
@@ -110,11 +110,13 @@ def test_a_training_that_fails_stays_charged_and_releases_nothing(site, monkeypa
         patch.setattr(DPTrainer, "fit", fail)
         with pytest.raises(ValueError, match="memory"):
             train_round(site, request(site))
-    assert kinds(site) == [Genesis, Reserve]
+    assert kinds(site) == [Genesis, Reserve, Abort]
+    assert site.ledger.view.entries[-1].body.reason == "internal"
+    assert len(site.ledger.view.mechanisms()) == 1
     update = train_round(site, request(site))
-    assert kinds(site) == [Genesis, Reserve, Reserve, Release]
-    assert site.ledger.view.entries[-1].body.reserve == 2
-    assert len(update.ledger_lines) == 3
+    assert kinds(site) == [Genesis, Reserve, Abort, Reserve, Release]
+    assert site.ledger.view.entries[-1].body.reserve == 3
+    assert len(update.ledger_lines) == 4
 
 
 def test_a_refused_round_charges_nothing(site, monkeypatch):
