@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from common.config import RunConfig, resolve, to_toml
-from common.ledger import Genesis, Ledger, Release, Reserve, SigningKey
+from common.ledger import Acknowledged, Genesis, Ledger, Release, Reserve, SigningKey
+from common.ledger.receipts import Receipt
 from common.privacy.budget import default_delta
 from common.privacy.mechanisms import Mechanism, PoissonGaussian, Unprotected
 from common.run_folder import RunFolder
+from common.transparency.held import hold
+from common.transparency.identity import KEY_FILE, log_name
+from common.transparency.leaves import Enrolment, Leaf, LoggedHead, LoggedRound, leaf_to_json
+from common.transparency.log import ServerLog
+from common.transparency.note import open_checkpoint, verifier_key
 
 CLASSES = ("circle", "square")
 LIBRARIES = {"torch": "2.14.1", "opacus": "1.6.0", "flwr": "1.41.0", "dp-accounting": "0.6.0"}
@@ -37,6 +43,9 @@ class RunPlan:
     """What to write; every default makes a run that the audit verifies.
 
     Sigma 2, q 1/5, 2 steps a round at n = 50 (10 images of 'circle' and 40 of 'square').
+
+    Args:
+        logged: whether a server keeps a log of the run and confirms every update.
     """
 
     clients: int = 2
@@ -46,6 +55,7 @@ class RunPlan:
     settings: Mapping[str, Any] = field(default_factory=dict)
     genesis: Mapping[str, Any] = field(default_factory=dict)
     change: ChangeReserve = keep
+    logged: bool = True
     classes: tuple[str, ...] = CLASSES
     dataset: str = "Made-up shapes."
 
@@ -67,16 +77,89 @@ def write_run(root: Path, plan: RunPlan) -> RunFolder:
     folder = RunFolder(root)
     root.mkdir(parents=True, exist_ok=True)
     folder.config.write_text(to_toml(plan.config), encoding="utf-8")
-    for client in range(plan.clients):
-        open_ledger(folder, client, plan)
-        for number in range(1, plan.rounds + 1):
+    clients, rounds = range(plan.clients), range(1, plan.rounds + 1)
+    ledgers = [open_ledger(folder, client, plan) for client in clients]
+    if plan.logged:
+        log_leaves(folder, [enrolment_of(ledger, client) for client, ledger in enumerate(ledgers)])
+    lines = [json.dumps(round_record(number, plan)) for number in rounds]
+    for number, line in zip(rounds, lines, strict=True):
+        for client in clients:
             charge_and_release(folder, client, number, plan)
-    lines = [json.dumps(round_record(number, plan)) for number in range(1, plan.rounds + 1)]
+        if plan.logged:
+            log_leaves(folder, [LoggedRound(run="run-1", round=number, record=sha256(line))])
+    if plan.logged:
+        log_leaves(folder, [head_of(open_ledger(folder, client, plan)) for client in clients])
     folder.rounds.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     folder.model.write_text(model_text(plan.rounds), encoding="utf-8")
     folder.evaluation.write_text(json.dumps(evaluation_record(plan)), encoding="utf-8")
     folder.partitions.write_text(json.dumps(partitions_record(plan)), encoding="utf-8")
     return folder
+
+
+def enrolment_of(ledger: Ledger, client: int) -> Enrolment:
+    """Return the leaf with which a ledger joins."""
+    view = ledger.view
+    return Enrolment(
+        ledger_id=view.genesis.ledger_id,
+        partition_id=client,
+        genesis=view.entries[0].hash,
+        public_key=view.public_key,
+        commitment=view.commitments[-1],
+        num_examples=view.num_examples,
+    )
+
+
+def head_of(ledger: Ledger, run: str = "run-1") -> LoggedHead:
+    """Return the leaf that says how far a ledger is at the end of a run."""
+    view = ledger.view
+    return LoggedHead(run=run, ledger_id=view.genesis.ledger_id, entries=len(view.entries), head=view.head)
+
+
+def server_key(folder: RunFolder) -> SigningKey:
+    """Return the server's key; a new one, with its public form beside the log, where there is none."""
+    if folder.server_key.exists():
+        return SigningKey.load(folder.server_key)
+    key = SigningKey.generate()
+    key.save(folder.server_key)
+    folder.server.mkdir(exist_ok=True)
+    public = verifier_key(log_name(key.public), key.public) + "\n"
+    (folder.server / KEY_FILE).write_text(public, encoding="ascii")
+    return key
+
+
+def log_leaves(folder: RunFolder, leaves: Sequence[Leaf]) -> None:
+    """Append leaves to the server's log."""
+    key = server_key(folder)
+    with ServerLog.open(folder.server, key, log_name(key.public)) as log:
+        log.append([leaf_to_json(leaf) for leaf in leaves])
+
+
+def confirm(folder: RunFolder, ledger: Ledger) -> None:
+    """Let the server confirm a ledger's last entry, a RELEASE, and the client keep the receipt."""
+    key = server_key(folder)
+    with ServerLog.open(folder.server, key, log_name(key.public)) as log:
+        receipt = receipt_for(ledger, key, log.size).sign(key)
+        log.append([leaf_to_json(receipt)])
+        state = open_checkpoint(log.checkpoint, key.public, log_name(key.public))
+        held = hold(log.checkpoint, state, key.public)
+    sequence = ledger.view.entries[-1].sequence
+    ledger.append(Acknowledged(release=sequence, receipt=receipt, checkpoint=held))
+
+
+def receipt_for(ledger: Ledger, key: SigningKey, index: int) -> Receipt:
+    """Return what a server with this key says of a ledger's last entry, a RELEASE."""
+    last = ledger.view.entries[-1]
+    assert isinstance(last.body, Release)
+    return Receipt(
+        origin=log_name(key.public),
+        server_key=key.public,
+        index=index,
+        ledger_id=ledger.view.genesis.ledger_id,
+        sequence=last.sequence,
+        entry=last.hash,
+        run=last.body.run,
+        round=last.body.round,
+    )
 
 
 def model_text(number: int) -> str:
@@ -118,7 +201,7 @@ def charge(folder: RunFolder, client: int, number: int, plan: RunPlan, run: str 
         sampler="poisson",
         noise_source="chacha20" if private else "none",
         input_model=sha256(model_text(number - 1)),
-        server_nonce=sha256(f"nonce {client} {number}"),
+        server_nonce=sha256(f"nonce {run} {client} {number}"),
         code_digest=sha256("code"),
         libraries=LIBRARIES,
     )
@@ -128,10 +211,13 @@ def charge(folder: RunFolder, client: int, number: int, plan: RunPlan, run: str 
 def charge_and_release(
     folder: RunFolder, client: int, number: int, plan: RunPlan, run: str = "run-1"
 ) -> None:
-    """Append a RESERVE and its RELEASE."""
+    """Append a RESERVE and its RELEASE, and the server's receipt where there is a server."""
     reserve = charge(folder, client, number, plan, run)
     update = sha256(f"update {client} {number}")
-    open_ledger(folder, client, plan).append(Release(run=run, round=number, reserve=reserve, update=update))
+    ledger = open_ledger(folder, client, plan)
+    ledger.append(Release(run=run, round=number, reserve=reserve, update=update))
+    if plan.logged:
+        confirm(folder, ledger)
 
 
 def round_record(number: int, plan: RunPlan) -> dict[str, Any]:

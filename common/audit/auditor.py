@@ -65,7 +65,7 @@ def inspect_run(run_dir: Path) -> AuditReport:
     """
     records = read_run(run_dir)
     ledgers = client_ledgers(records)
-    run = run_of(records.rounds, ledgers)
+    run = run_of(records, ledgers)
     histories = [_history(ledger) for ledger in ledgers]
     costs = spend(histories)
     spent = [costs[history] for history in histories]
@@ -121,7 +121,7 @@ def _report(
         ),
         evaluation=records.evaluation,
         partitions=records.partitions,
-        settings=records.config.flat(),
+        settings=records.config.flat() if records.config else {},
         versions=library_versions(ledgers),
         model_hash=records.model_hash,
         code_digest=auditing_code_digest(),
@@ -162,7 +162,7 @@ def _stamp(records: RunRecords, ledgers: Iterable[ClientLedger], mechanism: Mech
     charges = [charge for ledger in ledgers for charge in ledger.charges]
     if any(not charge.protected or charge.body.noise_source == "none" for charge in charges):
         return "NOT PRIVATE"
-    if records.config.stamp:
+    if records.config and records.config.stamp:
         return records.config.stamp
     predictable = set(mechanism.noise_sources) - {UNPREDICTABLE_NOISE}
     return "NOT PRIVATE: REPRODUCIBLE NOISE" if predictable else ""

@@ -6,7 +6,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from common.audit.codes import LEDGER_FLAWS
+
 Holds = Literal["checked", "recorded", "broken", "not checkable"]
+
+_UNCHARGED = LEDGER_FLAWS | {"ledger-missing", "charge-missing", "ledger-rollback", "ledger-fork"}
+"""Findings after which some update may not be in a ledger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +108,7 @@ def _assumptions(
 ) -> Iterator[Assumption]:
     yield Assumption(
         text="Every update that was used is in a ledger.",
-        holds="broken" if broken & {"ledger-damaged", "ledger-missing", "charge-missing"} else "checked",
+        holds="broken" if broken & _UNCHARGED else "checked",
         why="Each has a charge, written and signed before the training. A client that trains in secret and "
         "sends nothing leaves no trace.",
     )

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal
 
-Severity = Literal["error", "warning", "note"]
+from common.audit.codes import Severity
 
 _RANK: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 

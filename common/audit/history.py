@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from common.audit.records import RoundRecord, RunRecords
-from common.ledger import LedgerView, Release, Reserve
+from common.audit.records import RunRecords
+from common.audit.server_records import ServerRecords
+from common.ledger import Abort, Acknowledged, Amend, LedgerView, Release, Reserve
 from common.privacy.mechanisms import Mechanism, Unprotected, merge
+from common.transparency.leaves import LoggedRound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,12 +19,18 @@ class Charge:
 
     Args:
         sequence: its number in the ledger.
+        num_examples: public size n of the data set at this entry.
         update: hash of the update that was released for it, None where none was.
+        release: number of the RELEASE entry, None where nothing was released.
+        aborted: whether the client recorded that nothing would be released.
     """
 
     sequence: int
     body: Reserve
+    num_examples: int
     update: str | None
+    release: int | None
+    aborted: bool
 
     @property
     def protected(self) -> bool:
@@ -32,20 +40,28 @@ class Charge:
 
 @dataclass(frozen=True, kw_only=True)
 class ClientLedger:
-    """A readable ledger with its charges in order."""
+    """A readable ledger with its charges in order.
+
+    Args:
+        place: name of the file, for findings.
+    """
 
     partition_id: int
     view: LedgerView
     charges: tuple[Charge, ...]
+    place: str
 
-    @property
-    def place(self) -> str:
-        """Name the file, for findings."""
-        return f"ledgers/client-{self.partition_id}.jsonl"
+    def at(self, sequence: int) -> str:
+        """Name an entry, for findings."""
+        return f"{self.place} entry {sequence}"
 
     def entry(self, charge: Charge) -> str:
         """Name a charge, for findings."""
-        return f"{self.place} entry {charge.sequence}"
+        return self.at(charge.sequence)
+
+    def receipts(self) -> list[tuple[int, Acknowledged]]:
+        """Return the server's receipts with the numbers of their entries."""
+        return [(e.sequence, e.body) for e in self.view.entries if isinstance(e.body, Acknowledged)]
 
     def by_round(self, run: str) -> dict[int, list[Charge]]:
         """Return the charges of each round of one run; several for a round after a crash."""
@@ -77,29 +93,60 @@ class ClientLedger:
 def client_ledgers(records: RunRecords) -> tuple[ClientLedger, ...]:
     """Return the readable ledgers by partition."""
     return tuple(
-        ClientLedger(partition_id=partition_id, view=view, charges=_charges(view))
+        ClientLedger(
+            partition_id=partition_id, view=view, charges=_charges(view), place=records.places[partition_id]
+        )
         for partition_id, view in sorted(records.ledgers.items())
     )
 
 
-def run_of(rounds: Iterable[RoundRecord], ledgers: Iterable[ClientLedger]) -> str:
-    """Find the run's name in the ledgers: the one under which the recorded updates were released.
+def run_of(records: RunRecords, ledgers: Iterable[ClientLedger]) -> str:
+    """Find the run's name: the one under which the recorded updates were released.
 
-    A data set may serve several runs. Falls back to the run charged most often; empty without a charge.
+    A data set may serve several runs. Falls back to the run whose rounds the server logged, then to the one
+    charged most often; empty without any.
     """
-    recorded = {(entry.round, update) for entry in rounds for update in entry.updates.values()}
+    recorded = {(entry.round, update) for entry in records.rounds for update in entry.updates.values()}
     charges = [charge for ledger in ledgers for charge in ledger.charges]
     matching = [c.body.run for c in charges if (c.body.round, c.update) in recorded]
-    names = Counter(matching or [c.body.run for c in charges])
+    names = Counter(matching or _logged_runs(records) or [c.body.run for c in charges])
     return min(names, key=lambda name: (-names[name], name), default="")
 
 
+def _logged_runs(records: RunRecords) -> list[str]:
+    if not isinstance(records.server, ServerRecords):
+        return []
+    told = set(records.round_hashes)
+    return [leaf.run for _, leaf in records.server.of_kind(LoggedRound) if leaf.record in told]
+
+
 def _charges(view: LedgerView) -> tuple[Charge, ...]:
+    released, aborted = _closings(view)
+    charges = []
+    num_examples = view.genesis.num_examples
+    for entry in view.entries:
+        match entry.body:
+            case Amend():
+                num_examples = entry.body.num_examples
+            case Reserve():
+                release, update = released.get(entry.sequence, (None, None))
+                charge = Charge(
+                    sequence=entry.sequence,
+                    body=entry.body,
+                    num_examples=num_examples,
+                    update=update,
+                    release=release,
+                    aborted=entry.sequence in aborted,
+                )
+                charges.append(charge)
+    return tuple(charges)
+
+
+def _closings(view: LedgerView) -> tuple[dict[int, tuple[int, str]], set[int]]:
+    """Return what was released, by charge, and which charges were aborted."""
     released = {
-        entry.body.reserve: entry.body.update for entry in view.entries if isinstance(entry.body, Release)
-    }
-    return tuple(
-        Charge(sequence=entry.sequence, body=entry.body, update=released.get(entry.sequence))
+        entry.body.reserve: (entry.sequence, entry.body.update)
         for entry in view.entries
-        if isinstance(entry.body, Reserve)
-    )
+        if isinstance(entry.body, Release)
+    }
+    return released, {entry.body.reserve for entry in view.entries if isinstance(entry.body, Abort)}

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from common.audit.ledger_files import DamagedLedger, find_ledgers, find_strays, number_of, read_ledgers
+from common.audit.reading import Record, file_hash, parse, read_optional, read_text
+from common.audit.server_records import DamagedLog, ServerRecords, read_server
 from common.config import RunConfig, read_toml, resolve
-from common.errors import CheckpointError, ConfigError, LedgerError
-from common.ledger import LedgerView, read_ledger
+from common.errors import CheckpointError, ConfigError
+from common.ledger import LedgerView
 from common.run_folder import RunFolder
-
-_LEDGER_NAME = re.compile(r"client-(0|[1-9][0-9]{0,8})\.jsonl")
-
-
-class Record(BaseModel):
-    """A line or file of a run folder: frozen, and open to fields that a later version adds."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
 
 class Refusal(Record):
@@ -82,38 +75,57 @@ class Partitions(Record):
     counts: tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class DamagedLedger:
-    """A ledger that cannot be trusted, and the reason in one line."""
+class KnownLedger(Record):
+    """How far a ledger was when the run last saved its state."""
 
-    partition_id: int
-    reason: str
+    entries: int = Field(ge=1)
+    head: str
+
+
+class _State(Record):
+    """checkpoint/state.json, as far as an audit needs it."""
+
+    ledgers: dict[int, KnownLedger] = Field(default_factory=dict)
+
+
+Subject = Literal["run", "ledgers", "ledger", "log"]
+"""What is audited: a run's folder, ledgers with or without a server's log, one ledger, or a log alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecords:
-    """Everything that a run left behind.
+    """Everything that a run left behind; of ledgers or a log alone, what there is.
 
     Args:
+        config: the run's settings, None where no run is audited.
+        round_hashes: SHA-256 (hex) of each line of rounds.jsonl.
         ledgers: verified ledgers by partition.
+        places: names of the ledgers' files by partition, for findings.
         damaged: ledgers whose chain, signatures or form do not hold.
         stray_ledgers: names of files among the ledgers that belong to no client.
+        server: the server's log, None where there is none.
+        known: how far the run's last saved state had seen each ledger.
         model_hash: SHA-256 of model.safetensors, None where there is none.
     """
 
     root: Path
-    config: RunConfig
-    rounds: tuple[RoundRecord, ...]
-    ledgers: dict[int, LedgerView]
-    damaged: tuple[DamagedLedger, ...]
-    stray_ledgers: tuple[str, ...]
-    model_hash: str | None
-    evaluation: Evaluation | None
-    partitions: Partitions | None
+    subject: Subject = "run"
+    config: RunConfig | None = None
+    rounds: tuple[RoundRecord, ...] = ()
+    round_hashes: tuple[str, ...] = ()
+    ledgers: dict[int, LedgerView] = field(default_factory=dict)
+    places: dict[int, str] = field(default_factory=dict)
+    damaged: tuple[DamagedLedger, ...] = ()
+    stray_ledgers: tuple[str, ...] = ()
+    server: ServerRecords | DamagedLog | None = None
+    known: dict[int, KnownLedger] = field(default_factory=dict)
+    model_hash: str | None = None
+    evaluation: Evaluation | None = None
+    partitions: Partitions | None = None
 
 
 def read_run(path: Path) -> RunRecords:
-    """Read a run folder; a damaged ledger is reported, not raised.
+    """Read a run folder; a damaged ledger or log is reported, not raised.
 
     Raises:
         CheckpointError: when the folder is no run, or one of its files is not what a run writes.
@@ -125,20 +137,62 @@ def read_run(path: Path) -> RunRecords:
         raise CheckpointError(
             f"{path} is not a run folder (no config.toml in it): give one that `fedledger simulate` wrote"
         )
-    config, rounds = _read_config(folder.config), _read_rounds(folder.rounds)
-    files = _ledger_files(folder.ledger(0).parent)
-    ledgers, damaged = _read_ledgers(files)
-    return RunRecords(
-        root=path,
+    config, lines = _read_config(folder.config), _read_lines(folder.rounds)
+    beside = read_home(path)
+    return replace(
+        beside,
+        subject="run",
         config=config,
-        rounds=rounds,
-        ledgers=ledgers,
-        damaged=damaged,
-        stray_ledgers=_stray(folder.ledger(0).parent, files),
-        model_hash=_file_hash(folder.model),
-        evaluation=_read_optional(folder.evaluation, Evaluation),
-        partitions=_read_optional(folder.partitions, Partitions),
+        rounds=tuple(
+            parse(RoundRecord, line, f"{folder.rounds.name} line {number}")
+            for number, line in enumerate(lines, 1)
+        ),
+        round_hashes=tuple(hashlib.sha256(line.encode()).hexdigest() for line in lines),
+        known=_read_known(folder.checkpoint / "state.json"),
+        model_hash=file_hash(folder.model),
+        evaluation=read_optional(folder.evaluation, Evaluation),
+        partitions=read_optional(folder.partitions, Partitions),
     )
+
+
+def read_home(path: Path) -> RunRecords:
+    """Read the ledgers and the server's log below a run's folder or a ledger home.
+
+    Raises:
+        CheckpointError: when it holds no ledger.
+    """
+    return replace(read_folder(path / "ledgers", root=path), server=read_server(path / "server"))
+
+
+def read_folder(folder: Path, *, root: Path) -> RunRecords:
+    """Read a folder of ledgers.
+
+    Args:
+        root: the folder that findings name files from.
+
+    Raises:
+        CheckpointError: when it holds no ledger.
+    """
+    files = find_ledgers(folder)
+    if not files:
+        raise CheckpointError(f"{folder} holds no ledger client-<number>.jsonl: put the ledgers back")
+    ledgers, damaged = read_ledgers(files, root)
+    return RunRecords(
+        root=root,
+        subject="ledgers",
+        ledgers=ledgers,
+        places={number: file.relative_to(root).as_posix() for number, file in files.items()},
+        damaged=damaged,
+        stray_ledgers=find_strays(folder),
+    )
+
+
+def read_one_ledger(file: Path) -> RunRecords:
+    """Read a single ledger; where its name gives no client's number, that is 0."""
+    files = {number_of(file) or 0: file}
+    ledgers, damaged = read_ledgers(files, file.parent)
+    places = dict.fromkeys(files, file.name)
+    return RunRecords(root=file.parent, subject="ledger", ledgers=ledgers, places=places, damaged=damaged)
 
 
 def _read_config(path: Path) -> RunConfig:
@@ -148,75 +202,16 @@ def _read_config(path: Path) -> RunConfig:
         raise CheckpointError(f"the run's settings cannot be read: {error}") from None
 
 
-def _read_rounds(path: Path) -> tuple[RoundRecord, ...]:
-    lines = _read_text(path).splitlines()
-    return tuple(
-        _parse(RoundRecord, line, f"{path.name} line {number}") for number, line in enumerate(lines, 1)
-    )
+def _read_lines(path: Path) -> list[str]:
+    """Return the lines of a file; a last one without newline counts, too."""
+    text = read_text(path)
+    return text.removesuffix("\n").split("\n") if text else []
 
 
-def _ledger_files(folder: Path) -> dict[int, Path]:
-    files = {
-        int(match[1]): file for file in folder.glob("*.jsonl") if (match := _LEDGER_NAME.fullmatch(file.name))
-    }
-    if not files:
-        raise CheckpointError(f"{folder} holds no ledger client-<number>.jsonl: put the ledgers back")
-    return dict(sorted(files.items()))
-
-
-def _stray(folder: Path, files: dict[int, Path]) -> tuple[str, ...]:
-    return tuple(sorted(file.name for file in folder.glob("*.jsonl") if file not in files.values()))
-
-
-def _read_ledgers(files: dict[int, Path]) -> tuple[dict[int, LedgerView], tuple[DamagedLedger, ...]]:
-    ledgers, damaged = {}, []
-    for partition_id, file in files.items():
-        try:
-            ledgers[partition_id] = read_ledger(file)
-        except (LedgerError, OSError) as error:
-            damaged.append(DamagedLedger(partition_id=partition_id, reason=str(error)))
-    return ledgers, tuple(damaged)
-
-
-_R = TypeVar("_R", bound=Record)
-
-
-def _read_optional(path: Path, kind: type[_R]) -> _R | None:
-    return _parse(kind, _read_text(path), path.name) if path.exists() else None
-
-
-def _read_text(path: Path) -> str:
+def _read_known(path: Path) -> dict[int, KnownLedger]:
+    """Return what the run's last saved state knows of ledgers: it is no record, so a damaged one is none."""
     try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing: give a folder that `fedledger simulate` wrote") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read ({type(error).__name__}): put back what the run wrote"
-        ) from None
-
-
-def _parse(kind: type[_R], text: str, where: str) -> _R:
-    try:
-        value: Any = json.loads(text)
-        return kind.model_validate(value)
-    except json.JSONDecodeError as error:
-        raise CheckpointError(
-            f"{where} is not JSON (column {error.colno}): the file was cut or edited"
-        ) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise CheckpointError(f"{where}: {field} is not what a run writes ({first['msg']})") from None
-
-
-def _file_hash(path: Path) -> str | None:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be read ({type(error).__name__}): put back what the run wrote"
-        ) from None
+        state = read_optional(path, _State)
+    except CheckpointError:
+        return {}
+    return state.ledgers if state else {}

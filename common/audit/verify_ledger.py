@@ -11,7 +11,8 @@ from common.audit.history import Charge, ClientLedger
 from common.audit.records import RunRecords
 from common.audit.spending import Spent
 from common.audit.wording import budget_text, delta_text, epsilon_text
-from common.config import RunConfig, TrainingSettings
+from common.config import PrivacySettings, RunConfig, TrainingSettings
+from common.ledger import Amend, Genesis
 from common.privacy.budget import default_delta
 from common.privacy.mechanisms import PoissonGaussian
 
@@ -26,11 +27,14 @@ _ACCOUNTANT_TOLERANCE = 1e-6
 
 def check_ledger(ledger: ClientLedger, records: RunRecords, run: str) -> Iterator[Finding]:
     """Yield what is wrong with one ledger, naming the first entry that shows it."""
-    yield from _terms(ledger, records)
+    yield from _delta_size(ledger)
+    if records.config is not None:
+        yield from _terms(ledger, records.config.privacy)
+    yield from _size(ledger, records, run)
     seen: set[str] = set()
     for charge in _different_charges(ledger):
         found = [*_rules(ledger, charge)]
-        if charge.body.run == run:
+        if records.config is not None and charge.body.run == run:
             found += _settings(ledger, charge, records.config)
         yield from (finding for finding in found if finding.code not in seen)
         seen |= {finding.code for finding in found}
@@ -53,11 +57,10 @@ def check_spending(ledger: ClientLedger, spent: Spent) -> Iterator[Finding]:
         )
 
 
-def _terms(ledger: ClientLedger, records: RunRecords) -> Iterator[Finding]:
-    genesis, privacy = ledger.view.genesis, records.config.privacy
+def _terms(ledger: ClientLedger, privacy: PrivacySettings) -> Iterator[Finding]:
+    genesis = ledger.view.genesis
     who, n = f"Client {ledger.partition_id}", genesis.num_examples
     where = f"{ledger.place} entry 0"
-    yield from _delta_size(ledger)
     expected = default_delta(n) if privacy.delta == "auto" else privacy.delta
     if not _close(genesis.delta, expected):
         text = (
@@ -73,7 +76,6 @@ def _terms(ledger: ClientLedger, records: RunRecords) -> Iterator[Finding]:
         )
         ours, theirs = _budget(genesis.budget_epsilon), _budget(budget)
         yield kind("budget-differs", f"{who} has {ours} in its ledger, the settings say {theirs}.", where)
-    yield from _size(ledger, records)
 
 
 def _budget(budget: float | None) -> str:
@@ -81,8 +83,10 @@ def _budget(budget: float | None) -> str:
 
 
 def _delta_size(ledger: ClientLedger) -> Iterator[Finding]:
-    genesis, where = ledger.view.genesis, f"{ledger.place} entry 0"
-    delta, n = genesis.delta, genesis.num_examples
+    """Hold delta against the largest size that the data set ever had, which is the strictest."""
+    sizes = [(body.num_examples, number) for number, body in _sizes(ledger)]
+    (n, number), delta = max(sizes, key=lambda size: size[0]), ledger.view.genesis.delta
+    where = ledger.at(number)
     who = f"Client {ledger.partition_id} has {n} images and delta {delta_text(delta)}"
     if delta * n > 1 + _TOLERANCE:
         yield error("delta-too-large", f"{who}: above 1/n, publishing an image at random would pass.", where)
@@ -90,17 +94,24 @@ def _delta_size(ledger: ClientLedger) -> Iterator[Finding]:
         yield note("delta-large", f"{who}: at most 1/(10 n) is the custom, so this promises less.", where)
 
 
-def _size(ledger: ClientLedger, records: RunRecords) -> Iterator[Finding]:
+def _sizes(ledger: ClientLedger) -> list[tuple[int, Genesis | Amend]]:
+    return [(e.sequence, e.body) for e in ledger.view.entries if isinstance(e.body, Genesis | Amend)]
+
+
+def _size(ledger: ClientLedger, records: RunRecords, run: str) -> Iterator[Finding]:
+    """Hold the size stated for a run against what its simulator gave the client."""
     if records.partitions is None:
         return
-    counts, n = records.partitions.counts, ledger.view.genesis.num_examples
+    counts = records.partitions.counts
+    charges = [charge for charge in ledger.charges if charge.body.run == run]
+    stated = charges[-1].num_examples if charges else ledger.view.num_examples
     if ledger.partition_id >= len(counts):
         text = f"Client {ledger.partition_id} has a ledger, but the run gave it no images."
         yield warning("unknown-client", text, ledger.place)
-    elif sum(counts[ledger.partition_id]) != n:
+    elif sum(counts[ledger.partition_id]) != stated:
         given = sum(counts[ledger.partition_id])
-        text = f"Client {ledger.partition_id} states {n} images, but was given {given}."
-        yield error("size-differs", text, f"{ledger.place} entry 0")
+        text = f"Client {ledger.partition_id} states {stated} images, but was given {given}."
+        yield error("size-differs", text, ledger.entry(charges[-1]) if charges else ledger.at(0))
 
 
 def _different_charges(ledger: ClientLedger) -> list[Charge]:
@@ -115,6 +126,7 @@ def _different_charges(ledger: ClientLedger) -> list[Charge]:
             body.normaliser,
             body.sampler,
             body.noise_source,
+            charge.num_examples,
         )
         first.setdefault(kind, charge)
     return list(first.values())
@@ -136,8 +148,7 @@ def _rules(ledger: ClientLedger, charge: Charge) -> Iterator[Finding]:
     if body.max_grad_norm is None:
         text = f"{who} did not limit how far one image moves the model, so noise does not protect it."
         yield error("clip-missing", text, where)
-    n = ledger.view.genesis.num_examples
-    if any(body.normaliser != n * rate for rate in _rates(charge)):
+    if any(body.normaliser != charge.num_examples * rate for rate in _rates(charge)):
         text = f"{who} divides by {float(body.normaliser):g} and not by its public expected batch size."
         yield error("normaliser-differs", text, where)
 
@@ -150,7 +161,7 @@ def _settings(ledger: ClientLedger, charge: Charge, config: RunConfig) -> Iterat
         text = f"The settings say {said} privacy, but client {ledger.partition_id} trained {did} it."
         yield error("protection-differs", text, where)
         return
-    rate = _planned_rate(config.training, ledger.view.genesis.num_examples)
+    rate = _planned_rate(config.training, charge.num_examples)
     steps = sum(mechanism.num_steps for mechanism in body.mechanisms)
     planned_steps = _planned_steps(config.training, rate)
     if steps != planned_steps:

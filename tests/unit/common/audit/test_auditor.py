@@ -42,7 +42,7 @@ def test_a_client_report_repeats_the_ledger(tmp_path: Path) -> None:
     client = audit(folder.root).clients[1]
     mechanism = PoissonGaussian(noise_multiplier=2.0, sample_rate=Fraction(1, 5), num_steps=6)
     assert (client.partition_id, client.num_examples, client.delta, client.budget) == (1, 50, 1e-5, 8.0)
-    assert (client.steps, client.rounds, client.charges, client.entries) == (6, 3, 3, 7)
+    assert (client.steps, client.rounds, client.charges, client.entries) == (6, 3, 3, 10)
     assert client.epsilon_rdp == epsilon_rdp([mechanism], 1e-5)
     assert client.epsilon_unamplified == epsilon_unamplified([mechanism], 1e-5)
     last = folder.ledger(1).read_text(encoding="utf-8").splitlines()[-1]
@@ -157,7 +157,7 @@ def test_a_damaged_ledger_is_an_error_and_the_others_are_audited(tmp_path: Path)
     text = folder.ledger(0).read_text(encoding="utf-8")
     folder.ledger(0).write_text(text.replace('"steps":2', '"steps":1', 1), encoding="utf-8")
     report = audit(folder.root)
-    assert _codes(report) == ["ledger-damaged"]
+    assert _codes(report) == ["signature-wrong"]
     assert (report.verified, report.unreadable) == (False, (0,))
     assert [client.partition_id for client in report.clients] == [1]
     assert report.epsilon == _epsilon(6)

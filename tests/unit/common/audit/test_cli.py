@@ -69,7 +69,7 @@ def test_many_clients_are_summed_up_and_findings_shortened(tmp_path: Path, app: 
         folder.ledger(client).write_text("{}\n", encoding="utf-8")
     result = CliRunner().invoke(app, [str(folder.root)])
     assert "error: and 5 more of ledger-missing" in result.stdout
-    assert "error: and 3 more of ledger-damaged" in result.stdout
+    assert "error: and 3 more of entry-not-canonical" in result.stdout
     assert "7 ledgers verified, 8 not readable" in result.stdout
 
 

@@ -61,7 +61,7 @@ def test_only_the_charge_that_differs_is_named(tmp_path: Path) -> None:
         return dataclasses.replace(body, max_grad_norm=float(body.round))
 
     (finding,) = _findings(tmp_path, change=change)
-    assert finding.where == "ledgers/client-0.jsonl entry 3"
+    assert finding.where == "ledgers/client-0.jsonl entry 4"
     assert finding.message == "Client 0 recorded the clipping bound 2.0, but the settings say 1.0."
 
 
