@@ -11,6 +11,8 @@ from common.data import ImageData
 from common.errors import ConfigError
 from common.ledger import Amend, Genesis, Ledger, SigningKey
 from common.ledger.commitment import commit, load_salt
+from common.ledger.keys import passphrase_from_environment
+from common.ledger.rotation import current_key
 from common.privacy.budget import PrivacyBudget, check_delta, default_delta
 from common.privacy.filter import filter_order
 from common.run_folder import LedgerHome
@@ -86,7 +88,7 @@ def open_ledger(home: LedgerHome, partition_id: int, config: RunConfig, records:
     if not path.exists():
         terms = terms_of(config, records, load_salt(salt), None)
         return _begin(path, key_path, terms)
-    ledger = Ledger.open(path, SigningKey.load(key_path))
+    ledger = Ledger.open(path, current_key(path, key_path, passphrase_from_environment()))
     terms = terms_of(config, records, load_salt(salt), ledger.view.genesis)
     _refuse_other_terms(path, ledger.view.genesis, terms)
     _hold_to_data(path, ledger, terms, amend=config.privacy.amend_ledgers)
@@ -94,11 +96,12 @@ def open_ledger(home: LedgerHome, partition_id: int, config: RunConfig, records:
 
 
 def _begin(path: Path, key_path: Path, terms: Terms) -> Ledger:
+    secret = passphrase_from_environment()
     if key_path.exists():
-        key = SigningKey.load(key_path)
+        key = SigningKey.load(key_path, secret)
     else:
         key = SigningKey.generate()
-        key.save(key_path)
+        key.save(key_path, secret)
     genesis = Genesis.new(
         key,
         delta=terms.delta,

@@ -29,7 +29,7 @@ def join(grid: Grid, state: RunState, observer: RunObserver, book: ReceiptBook) 
     content = describe_request_record(DescribeRequest(run=state.run))
     questions = [Question(node_id, -1, content) for node_id in sorted(grid.get_node_ids())]
     clients: dict[int, ClientRecord] = {}
-    owners: dict[str, int] = {}
+    owners: dict[str | bytes, int] = {}
     refused: list[str] = []
     for question, reply in ask(grid, "query", "join", questions):
         try:
@@ -78,7 +78,7 @@ def _farewell(client: ClientRecord, state: RunState, book: ReceiptBook) -> Descr
     return DescribeRequest(run=state.run, known_entries=known, deliveries=book.deliveries(client.ledger))
 
 
-def _refuse_shared(client: ClientRecord, owners: dict[str, int]) -> None:
+def _refuse_shared(client: ClientRecord, owners: dict[str | bytes, int]) -> None:
     """Refuse one ledger, key or data set under two numbers: its budget would be counted once and spent twice.
 
     Args:

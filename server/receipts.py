@@ -6,28 +6,29 @@ that a second ledger for one data set, a rollback and a fork are recognised in a
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from common.errors import LedgerFork
 from common.ledger import Genesis, KeyRotate, LedgerView, SigningKey, canonical
-from common.ledger.keys import NONCE
-from common.ledger.receipts import HeldCheckpoint, Receipt, SignedReceipt, receipt_from_json
+from common.ledger.keys import NONCE, passphrase_from_environment
+from common.ledger.receipts import HeldCheckpoint, Receipt, SignedReceipt
 from common.protocol import Delivery
 from common.run_folder import LedgerHome, write_atomically
 from common.transparency.held import hold
+from common.transparency.identity import KEY_FILE, log_name
+from common.transparency.leaves import (
+    Enrolment,
+    Leaf,
+    LoggedHead,
+    LoggedRound,
+    leaf_from_json,
+    leaf_to_json,
+)
 from common.transparency.log import ServerLog
 from common.transparency.note import open_checkpoint, verifier_key
-
-KEY_FILE = "key.pub"
-
-
-def log_name(public_key: bytes) -> str:
-    """Return the name under which the log of a server's key is signed."""
-    return f"fedledger.server/{hashlib.sha256(public_key).hexdigest()[:16]}"
 
 
 class ReceiptBook:
@@ -42,12 +43,12 @@ class ReceiptBook:
         self._key = key
         self._log = log
         self._origin = log_name(key.public)
-        self._enrolled: dict[str, dict[str, Any]] = {}
-        self._owners: dict[str, str] = {}
+        self._enrolled: dict[str, Enrolment] = {}
+        self._owners: dict[str | bytes, str] = {}
         self._receipts: dict[str, SignedReceipt] = {}
         self._last: dict[str, tuple[int, str]] = {}
         for line in log.lines:
-            self._remember(canonical.loads(line))
+            self._remember(leaf_from_json(canonical.loads(line)))
 
     @classmethod
     def open(cls, home: LedgerHome) -> Self:
@@ -57,11 +58,12 @@ class ReceiptBook:
             LedgerTampered: when the log is not what its key signed.
             LedgerError: when another process has it open, or the disk refuses.
         """
+        secret = passphrase_from_environment()
         if home.server_key.exists():
-            key = SigningKey.load(home.server_key)
+            key = SigningKey.load(home.server_key, secret)
         else:
             key = SigningKey.generate()
-            key.save(home.server_key)
+            key.save(home.server_key, secret)
         book = cls(key, ServerLog.open(home.server, key, log_name(key.public)))
         public = verifier_key(log_name(key.public), key.public) + "\n"
         write_atomically(home.server / KEY_FILE, public.encode())
@@ -102,32 +104,29 @@ class ReceiptBook:
                 "put its newest copy back"
             )
 
-    def enrol(self, partition_id: int, ledger: LedgerView) -> dict[str, Any] | None:
+    def enrol(self, partition_id: int, ledger: LedgerView) -> Enrolment | None:
         """Return the leaf that a ledger's key or data set needs and the log lacks, or None."""
-        genesis = ledger.genesis
-        leaf = {
-            "type": "ENROL",
-            "ledger_id": genesis.ledger_id,
-            "partition_id": partition_id,
-            "genesis": ledger.entries[0].hash,
-            "public_key": base64.b64encode(ledger.public_key).decode("ascii"),
-            "commitment": ledger.commitments[-1],
-            "num_examples": ledger.num_examples,
-        }
-        return None if self._enrolled.get(genesis.ledger_id) == leaf else leaf
+        leaf = Enrolment(
+            ledger_id=ledger.genesis.ledger_id,
+            partition_id=partition_id,
+            genesis=ledger.entries[0].hash,
+            public_key=ledger.public_key,
+            commitment=ledger.commitments[-1],
+            num_examples=ledger.num_examples,
+        )
+        return None if self._enrolled.get(leaf.ledger_id) == leaf else leaf
 
-    def head(self, run: str, ledger: LedgerView) -> dict[str, Any] | None:
+    def head(self, run: str, ledger: LedgerView) -> LoggedHead | None:
         """Return the leaf that records how far a ledger reaches, or None where the log says so already."""
         identity, entries = ledger.genesis.ledger_id, len(ledger.entries)
         if self._last.get(identity) == (entries - 1, ledger.head):
             return None
-        head = {"entries": entries, "head": ledger.head}
-        return {"type": "HEAD", "run": run, "ledger_id": identity, **head}
+        return LoggedHead(run=run, ledger_id=identity, entries=entries, head=ledger.head)
 
-    def write(self, leaves: Iterable[dict[str, Any]]) -> None:
+    def write(self, leaves: Iterable[Leaf]) -> None:
         """Add leaves; when this returns they are durable and signed."""
         new = list(leaves)
-        self._log.append(new)
+        self._log.append([leaf_to_json(leaf) for leaf in new])
         for leaf in new:
             self._remember(leaf)
 
@@ -144,7 +143,7 @@ class ReceiptBook:
             for place, ledger in enumerate(releases)
         ]
         digest = hashlib.sha256(record.encode()).hexdigest()
-        self.write([*leaves, {"type": "ROUND", "run": run, "round": number, "record": digest}])
+        self.write([*leaves, LoggedRound(run=run, round=number, record=digest)])
 
     def deliveries(self, ledger: LedgerView) -> tuple[Delivery, ...]:
         """Return the receipts that a ledger lacks, each with its proof in the log's present state."""
@@ -155,7 +154,7 @@ class ReceiptBook:
         held = self._held()
         return tuple(self._delivery(receipt, held) for receipt in receipts)
 
-    def _receipt(self, ledger: LedgerView, index: int, run: str, number: int) -> dict[str, Any]:
+    def _receipt(self, ledger: LedgerView, index: int, run: str, number: int) -> SignedReceipt:
         receipt = Receipt(
             origin=self._origin,
             server_key=self._key.public,
@@ -166,7 +165,7 @@ class ReceiptBook:
             run=run,
             round=number,
         )
-        return {"type": "RECEIPT", **receipt.sign(self._key).to_json()}
+        return receipt.sign(self._key)
 
     def _held(self) -> HeldCheckpoint:
         note, public_key = self._log.checkpoint, self._key.public
@@ -176,22 +175,21 @@ class ReceiptBook:
         proof = self._log.inclusion_proof(receipt.receipt.index)
         return Delivery(receipt=receipt, checkpoint=held, proof=tuple(step.hex() for step in proof))
 
-    def _remember(self, leaf: dict[str, Any]) -> None:
-        match leaf["type"]:
-            case "ENROL":
-                self._enrolled[leaf["ledger_id"]] = leaf
-                for mark in (leaf["public_key"], leaf["commitment"]):
-                    self._owners.setdefault(mark, leaf["ledger_id"])
-            case "RECEIPT":
-                receipt = receipt_from_json({"receipt": leaf["receipt"], "signature": leaf["signature"]})
-                confirmed = receipt.receipt
-                self._receipts[confirmed.entry] = receipt
+    def _remember(self, leaf: Leaf | None) -> None:
+        match leaf:
+            case Enrolment():
+                self._enrolled[leaf.ledger_id] = leaf
+                for mark in (leaf.public_key, leaf.commitment):
+                    self._owners.setdefault(mark, leaf.ledger_id)
+            case SignedReceipt():
+                confirmed = leaf.receipt
+                self._receipts[confirmed.entry] = leaf
                 self._last[confirmed.ledger_id] = (confirmed.sequence, confirmed.entry)
-            case "HEAD":
-                self._last[leaf["ledger_id"]] = (leaf["entries"] - 1, leaf["head"])
+            case LoggedHead():
+                self._last[leaf.ledger_id] = (leaf.entries - 1, leaf.head)
 
 
-def marks_of(ledger: LedgerView) -> list[str]:
+def marks_of(ledger: LedgerView) -> list[str | bytes]:
     """Return what no two ledgers may share: every key and every commitment that a ledger ever had."""
     keys = [e.body.public_key for e in ledger.entries if isinstance(e.body, Genesis | KeyRotate)]
-    return [base64.b64encode(key).decode("ascii") for key in keys] + list(ledger.commitments)
+    return [*keys, *ledger.commitments]

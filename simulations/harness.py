@@ -19,7 +19,9 @@ from common.data import label_counts
 from common.data.shares import shares_of, split_of
 from common.device import resolve_device
 from common.errors import CheckpointError, ConfigError, LedgerError
-from common.ledger import Ledger, SigningKey
+from common.ledger import Ledger
+from common.ledger.keys import passphrase_from_environment
+from common.ledger.rotation import current_key
 from common.models import build_model
 from common.privacy.budget import check_delta
 from common.run_folder import LedgerHome, RunFolder, write_atomically
@@ -175,7 +177,7 @@ def _require_ledgers(folder: RunFolder, home: LedgerHome) -> None:
         path = home.ledger(partition_id)
         if not path.exists():
             raise LedgerError(f"{path} is missing: put it back, it alone says what this client has spent")
-        ledger = Ledger.open(path, SigningKey.load(home.key(partition_id)))
+        ledger = Ledger.open(path, current_key(path, home.key(partition_id), passphrase_from_environment()))
         known.refuse_less(partition_id, ledger.view)
 
 

@@ -13,13 +13,13 @@ from common.ledger.receipts import SignedReceipt, receipt_from_json
 
 @dataclass(frozen=True, kw_only=True)
 class Enrolment:
-    """A ledger joined the federation: from here on it is the only one of this client.
+    """A ledger joined the federation, or came back with another key or data set: it is the only one for them.
 
     Args:
         ledger_id: the ledger's identity.
         partition_id: the client's number.
         genesis: SHA-256 (hex) of the ledger's first line.
-        public_key: the key of the GENESIS, 32 bytes.
+        public_key: the key that signed its next entry, as of the enrolment, 32 bytes.
         commitment: to the data set, as of the enrolment.
         num_examples: public size n, as of the enrolment.
     """

@@ -11,8 +11,9 @@ from common.errors import LedgerError, LedgerFork, LedgerTampered
 from common.ledger import Amend, LedgerView, SigningKey, parse_lines
 from common.protocol import TrainRequest
 from common.run_folder import LedgerHome
+from common.transparency.identity import log_name
 from common.transparency.view import read_log
-from server.receipts import ReceiptBook, log_name
+from server.receipts import ReceiptBook
 from server.strategy import FedAvg
 from tests.small_federation import MODEL, MadeUpClient, federation_settings
 
