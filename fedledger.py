@@ -14,6 +14,7 @@ import typer
 from common.audit.cli import run as audit
 from common.errors import FedLedgerError
 from common.ledger.cli import show
+from common.planning.cli import run as plan
 from simulations.cli import INTERRUPTED, SETTINGS_HELP, show_config, simulate
 
 WRONG, DEFECT, UNHEARD = 2, 3, 141
@@ -32,6 +33,7 @@ ledger = typer.Typer(help="Read ledgers.", **_STYLE)
 app.command("simulate", epilog=SETTINGS_HELP)(simulate)
 app.command("audit")(audit)
 app.command("config")(show_config)
+app.command("plan")(plan)
 app.add_typer(ledger, name="ledger")
 ledger.command("show")(show)
 

@@ -1,0 +1,75 @@
+"""The plan as one self-contained page in the report's style: no network, no scripts, every text escaped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+import common.audit
+from common.audit.claim import CLAIM
+from common.audit.wording import budget_text, counted, epsilon_text
+from common.planning.cautions import LITTLE, MEASURED, MUCH, cautions, cohort_text, meaning, ratio_text
+from common.planning.figures import epsilon_chart, group_bar, rounds_chart, sizes_chart
+from common.planning.plan import Plan
+from common.planning.text import shown_groups
+from common.planning.wording import (
+    delta_up_text,
+    headline,
+    noise_text,
+    notes_on_claim,
+    range_text,
+    rate_text,
+    rounds_text,
+)
+
+
+def render(plan: Plan) -> str:
+    """Draw the page; the same plan gives the same bytes."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "epsilon": epsilon_text,
+        "budget": budget_text,
+        "delta": delta_up_text,
+        "noise": noise_text,
+        "ratio": ratio_text,
+        "rate": rate_text,
+    }
+    here, audit = Path(__file__).parent, Path(common.audit.__file__).parent
+    styles = (audit / "report.css", here / "plan.css")
+    style = Markup("").join(Markup(path.read_text(encoding="utf-8")) for path in styles)  # noqa: S704 - our own
+    template = environment.from_string((here / "plan.html.j2").read_text(encoding="utf-8"))
+    return template.render(style=style, **_context(plan))
+
+
+def _context(plan: Plan) -> dict[str, Any]:
+    groups = plan.groups
+    shown = shown_groups(groups)
+    return {
+        "plan": plan,
+        "question": plan.question,
+        "headline": headline(plan),
+        "meaning": meaning(plan),
+        "measured": MEASURED,
+        "little": LITTLE,
+        "much": MUCH,
+        "cohort": cohort_text(plan.question),
+        "cautions": cautions(plan),
+        "notes": notes_on_claim(plan),
+        "claim": CLAIM,
+        "shown": shown,
+        "bars": [group_bar(group, plan) for group in shown],
+        "epsilons": range_text(groups, lambda g: epsilon_text(g.epsilon), lambda g: g.epsilon),
+        "noises": range_text(groups, lambda g: noise_text(g.noise_multiplier), lambda g: g.noise_multiplier),
+        "rounds": range_text(groups, rounds_text, lambda g: g.rounds),
+        "deltas": range_text(groups, lambda g: delta_up_text(g.delta), lambda g: g.delta),
+        "epsilon_chart": epsilon_chart(plan),
+        "rounds_chart": rounds_chart(plan),
+        "sizes_chart": sizes_chart(plan),
+        "rounds_text": rounds_text,
+        "counted": counted,
+    }

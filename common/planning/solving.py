@@ -1,0 +1,181 @@
+"""Find the one number that is missing: noise, rounds or epsilon, for one kind of client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from common.errors import BudgetExhausted
+from common.planning.question import MOST_ROUNDS, Holding, Question
+from common.privacy.accounting import epsilon_upper_bound, within_budget
+from common.privacy.budget import PrivacyBudget
+from common.privacy.calibration import calibrate_noise_multiplier
+from common.privacy.mechanisms import Mechanism, PoissonGaussian, merge
+
+MOST_POINTS = 40
+MOST_EXACT = 24
+"""Kinds of clients up to which affordable rounds are found exactly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solution:
+    """What clients of one kind will run.
+
+    Args:
+        rounds: of the whole training; where they were asked for, the most that the budget affords.
+        own_rounds: in which such a client is asked, on average; 0 where not even one is affordable.
+        affordable: most own rounds within the budget, None without a budget, never above `MOST_ROUNDS`.
+        at_least: whether `affordable` is where the search ended, and one round more might fit.
+    """
+
+    holding: Holding
+    noise_multiplier: float
+    sample_rate: Fraction
+    steps: int
+    rounds: int
+    own_rounds: int
+    affordable: int | None
+    at_least: bool
+
+    def history(self, own_rounds: int) -> tuple[Mechanism, ...]:
+        """Return everything charged once that many planned rounds are over."""
+        if own_rounds == 0:
+            return self.holding.prior
+        return merge((*self.holding.prior, self._mechanism(own_rounds)))
+
+    def _mechanism(self, own_rounds: int) -> PoissonGaussian:
+        return PoissonGaussian(
+            noise_multiplier=self.noise_multiplier,
+            sample_rate=self.sample_rate,
+            num_steps=self.steps * own_rounds,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """The epsilon of one client after a round of the whole training; never below the claim."""
+
+    round: int
+    epsilon: float
+
+
+def solve(question: Question, holding: Holding) -> Solution:
+    """Answer the question for one kind of client.
+
+    Raises:
+        BudgetExhausted: when no noise permitted is enough, or the budget is spent already.
+    """
+    rate = question.sample_rate_at(holding.num_examples)
+    sigma = question.noise_multiplier or _calibrated(question, holding, rate)
+    affordable = _affordable(question, holding, sigma, rate)
+    rounds = question.rounds
+    if rounds is None:
+        rounds = min(question.rounds_for(affordable or 0), MOST_ROUNDS)
+    return Solution(
+        holding=holding,
+        noise_multiplier=sigma,
+        sample_rate=rate,
+        steps=question.steps,
+        rounds=rounds,
+        own_rounds=question.own_rounds(rounds),
+        affordable=affordable,
+        at_least=question.rounds is None and (affordable == MOST_ROUNDS or not _exactly(question)),
+    )
+
+
+def affordable_rounds(
+    *,
+    budget: PrivacyBudget,
+    noise_multiplier: float,
+    sample_rate: Fraction,
+    steps: int,
+    prior: Sequence[Mechanism] = (),
+    exact: bool = True,
+) -> int:
+    """Return the most rounds that keep within a budget; at most `MOST_ROUNDS`.
+
+    Epsilon grows with every round, so the limit is found by doubling and halving.
+
+    Args:
+        steps: of one round.
+        prior: every mechanism already charged to the data set.
+        exact: False decides by a bound at most about 0.02 % too high, and so may stop a little early.
+    """
+
+    def fits(rounds: int) -> bool:
+        mechanism = PoissonGaussian(
+            noise_multiplier=noise_multiplier, sample_rate=sample_rate, num_steps=steps * rounds
+        )
+        if exact:
+            return within_budget((*prior, mechanism), budget)
+        return epsilon_upper_bound((*prior, mechanism), budget.delta) <= budget.epsilon
+
+    low, high = 0, 1
+    while high <= MOST_ROUNDS and fits(high):
+        low, high = high, 2 * high
+    high = min(high, MOST_ROUNDS + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def epsilon_curve(question: Question, solution: Solution, final: float) -> tuple[CurvePoint, ...]:
+    """Return the epsilon before the first round, after the last one, and at up to 40 rounds between.
+
+    Args:
+        final: the exact epsilon after the last round, which no earlier one exceeds.
+    """
+    delta = solution.holding.delta
+    return tuple(
+        CurvePoint(
+            round=number,
+            epsilon=min(final, epsilon_upper_bound(solution.history(question.own_rounds(number)), delta)),
+        )
+        for number in curve_rounds(solution.rounds)
+    )
+
+
+def curve_rounds(rounds: int) -> tuple[int, ...]:
+    """Return all rounds of a short training from 0, and evenly spaced ones of a long one."""
+    if rounds <= MOST_POINTS:
+        return tuple(range(rounds + 1))
+    return tuple(sorted({round(index * rounds / MOST_POINTS) for index in range(MOST_POINTS + 1)} | {1}))
+
+
+def _calibrated(question: Question, holding: Holding, rate: Fraction) -> float:
+    own_rounds = question.own_rounds(question.rounds or 1)
+    try:
+        return calibrate_noise_multiplier(
+            budget=_budget(question, holding),
+            sample_rate=rate,
+            num_steps=question.steps * own_rounds,
+            prior=holding.prior,
+        )
+    except BudgetExhausted as error:
+        raise BudgetExhausted(f"a client with {holding.num_examples:,} examples: {error}") from None
+
+
+def _affordable(question: Question, holding: Holding, sigma: float, rate: Fraction) -> int | None:
+    if question.epsilon is None:
+        return None
+    if question.unknown == "noise":
+        return question.own_rounds(question.rounds or 1)
+    return affordable_rounds(
+        budget=_budget(question, holding),
+        noise_multiplier=sigma,
+        sample_rate=rate,
+        steps=question.steps,
+        prior=holding.prior,
+        exact=_exactly(question),
+    )
+
+
+def _exactly(question: Question) -> bool:
+    """A close call takes the accountant half a second, too long for hundreds of different clients."""
+    return len(question.holdings) <= MOST_EXACT
+
+
+def _budget(question: Question, holding: Holding) -> PrivacyBudget:
+    return PrivacyBudget(epsilon=question.epsilon or 0.0, delta=holding.delta)

@@ -1,0 +1,137 @@
+"""Where a plan's clients come from: numbers typed, a simulation's partitions, or a ledger."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from common.audit.records import Partitions
+from common.errors import ConfigError
+from common.ledger import LedgerView, read_ledger
+from common.planning.question import MOST_CLIENTS, Holding, prior_of
+from common.privacy.mechanisms import PoissonGaussian
+
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
+
+
+def sizes_of_text(text: str, clients: int | None, *, default_clients: int) -> list[int]:
+    """Read numbers of examples, such as "6000" for every client or "500,6000" for one each.
+
+    Args:
+        clients: how many clients there are, None if not said.
+        default_clients: how many hold the same number where only one number is given.
+
+    Raises:
+        ConfigError: when it is no such list, or does not have as many numbers as there are clients.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if not _NUMBER.fullmatch(part):
+            raise ConfigError(
+                f"--examples {text!r:.80} holds {part!r:.40}, permitted are whole numbers of at least 1 "
+                "between commas and without thousands separators, such as 500,6000,12000"
+            )
+    sizes = [int(part) for part in parts]
+    if len(sizes) == 1:
+        count = default_clients if clients is None else clients
+        if not 1 <= count <= MOST_CLIENTS:
+            raise ConfigError(f"--clients is {count}, permitted is a whole number from 1 to {MOST_CLIENTS:,}")
+        return sizes * count
+    if clients not in {None, len(sizes)}:
+        raise ConfigError(
+            f"--clients is {clients}, but --examples names {len(sizes)} clients: give one number for each, "
+            "or a single one for all"
+        )
+    return sizes
+
+
+def sizes_of_partitions(path: Path) -> list[int]:
+    """Read how many examples each client of a simulation held.
+
+    Args:
+        path: partitions.json, or the run folder that holds it.
+
+    Raises:
+        ConfigError: when it cannot be read, or is not what a simulation writes.
+    """
+    file = path / "partitions.json" if path.is_dir() else path
+    way_out = "give the partitions.json that `fedledger simulate` wrote into its run folder"
+    try:
+        partitions = Partitions.model_validate(json.loads(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read ({error.strerror}): {way_out}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        raise ConfigError(f"{file} is not JSON: {way_out}") from None
+    except ValidationError:
+        raise ConfigError(f"{file} does not hold partitions: {way_out}") from None
+    sizes = [sum(counts) for counts in partitions.counts]
+    if not sizes or min(min(counts, default=0) for counts in partitions.counts) < 0 or min(sizes) < 1:
+        raise ConfigError(f"{file} holds no client, or one without examples: {way_out}")
+    return sizes
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerTerms:
+    """What an existing ledger fixes for everything planned after it.
+
+    Args:
+        budget: lifetime epsilon, None where the ledger sets none.
+        last: the latest charge of noisy steps, those of one round; None if there is none.
+        one_setting: whether every charge must use the noise multiplier and sample rate of the first.
+        filtered: whether the client enforces the budget by an adaptive filter, which counts more strictly.
+    """
+
+    holding: Holding
+    budget: float | None
+    last: PoissonGaussian | None
+    one_setting: bool
+    filtered: bool
+
+    @property
+    def noise_multiplier(self) -> float | None:
+        """Of the latest charge."""
+        return self.last.noise_multiplier if self.last else None
+
+    @property
+    def sample_rate(self) -> Fraction | None:
+        """Of the latest charge."""
+        return self.last.sample_rate if self.last else None
+
+    @property
+    def steps(self) -> int | None:
+        """Of the latest charge, which is one round's."""
+        return self.last.num_steps if self.last else None
+
+
+def terms_of_ledger(path: Path) -> LedgerTerms:
+    """Verify a ledger and read what it fixes.
+
+    Raises:
+        LedgerError: when it cannot be read or does not verify.
+        ConfigError: when it permits no planning, having a delta above 1/n.
+    """
+    view = read_ledger(path)
+    last = _last_charge(view)
+    filtered = view.genesis.filter_order is not None
+    return LedgerTerms(
+        holding=Holding(
+            num_examples=view.num_examples, delta=view.genesis.delta, prior=prior_of(view.mechanisms())
+        ),
+        budget=view.genesis.budget_epsilon,
+        last=last,
+        one_setting=last is not None and not filtered,
+        filtered=filtered,
+    )
+
+
+def _last_charge(view: LedgerView) -> PoissonGaussian | None:
+    for reserve in reversed(view.reservations()):
+        for mechanism in reserve.mechanisms:
+            if isinstance(mechanism, PoissonGaussian):
+                return mechanism
+    return None
