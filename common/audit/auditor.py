@@ -1,60 +1,57 @@
-"""Audit a run folder: read, check, recompute, report."""
+"""Audit a run folder, ledgers or a server's log: read, check, recompute, report."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from common.audit.breakdown import break_down, most_spent
-from common.audit.claim import assumptions
-from common.audit.findings import Finding, count, most_severe_first
+from common.audit.assemble import assemble, history_of, with_findings
+from common.audit.earlier import check_earlier, set_aside
 from common.audit.history import ClientLedger, client_ledgers, run_of
 from common.audit.html import render
-from common.audit.implementation import (
-    accounting_report,
-    auditing_code_digest,
-    library_versions,
-    mechanism_report,
-)
-from common.audit.meaning import Meaning, explain, nothing_to_explain
+from common.audit.places import read_records
 from common.audit.records import RunRecords, read_run
-from common.audit.report import AuditReport, ClientReport, MechanismReport, RoundReport
-from common.audit.spending import (
-    MOST_EXACT_ROUNDS,
-    History,
-    Spent,
-    largest_by_round,
-    spend,
-)
-from common.audit.standing import accounting_of, count_entries, guarantee_of
+from common.audit.report import AuditReport
+from common.audit.spending import spend
 from common.audit.verify import check
-from common.audit.verify_ledger import UNPREDICTABLE_NOISE, check_spending
-from common.ledger.entries import Acknowledged, Amend, KeyRotate
-from common.privacy.accounting import epsilon_upper_bound
+from common.audit.verify_ledger import check_spending
 from common.run_folder import write_atomically
 
 
-def audit(run_dir: Path, *, out: Path | None = None) -> AuditReport:
-    """Audit a run folder and write report.json and report.html.
+def audit(path: Path, *, out: Path | None = None) -> AuditReport:
+    """Audit what lies at a path; write report.json and report.html for a run, or where `out` says.
+
+    An earlier report in a run's folder is held against the records first. One that they contradict is kept
+    beside the new one.
 
     Args:
-        run_dir: the folder of a run.
-        out: where the two files go; by default into the run folder.
+        path: a run's folder, a ledger, a folder of ledgers, a ledger home, or a server's log.
+        out: where the two files go; by default into a run's folder, and nowhere for anything else.
 
     Raises:
-        CheckpointError: when the folder is no run, or the files cannot be written.
+        CheckpointError: when it is none of these, or the files cannot be written.
 
     Privacy: reads public files only; keys and images are not opened.
     """
-    report = inspect_run(run_dir)
-    folder = run_dir if out is None else out
-    text = json.dumps(report.to_json(), indent=2, allow_nan=False, ensure_ascii=False)
-    write_atomically(folder / "report.json", text.encode() + b"\n")
-    write_atomically(folder / "report.html", render(report).encode())
+    records = read_records(path)
+    ledgers = client_ledgers(records)
+    report = _recompute(records, ledgers)
+    folder = path if out is None and records.subject == "run" else out
+    if folder == path and records.subject == "run":
+        set_aside(report, ledgers, path)
+    report = _with_earlier(report, records, ledgers)
+    if folder is not None:
+        _write(report, folder)
     return report
+
+
+def inspect(path: Path) -> AuditReport:
+    """Audit what lies at a path without writing anything.
+
+    Raises:
+        CheckpointError: when it is nothing that can be audited.
+    """
+    return _inspect(read_records(path))
 
 
 def inspect_run(run_dir: Path) -> AuditReport:
@@ -63,149 +60,32 @@ def inspect_run(run_dir: Path) -> AuditReport:
     Raises:
         CheckpointError: when the folder is no run.
     """
-    records = read_run(run_dir)
+    return _inspect(read_run(run_dir))
+
+
+def _inspect(records: RunRecords) -> AuditReport:
     ledgers = client_ledgers(records)
+    return _with_earlier(_recompute(records, ledgers), records, ledgers)
+
+
+def _recompute(records: RunRecords, ledgers: tuple[ClientLedger, ...]) -> AuditReport:
     run = run_of(records, ledgers)
-    histories = [_history(ledger) for ledger in ledgers]
+    histories = [history_of(ledger) for ledger in ledgers]
     costs = spend(histories)
     spent = [costs[history] for history in histories]
     findings = [*check(records, ledgers, run)]
     for ledger, cost in zip(ledgers, spent, strict=True):
         findings += check_spending(ledger, cost)
-    return _report(records, ledgers, run, spent, most_severe_first(findings))
+    return with_findings(assemble(records, ledgers, run, spent), findings)
 
 
-def _history(ledger: ClientLedger) -> History:
-    genesis = ledger.view.genesis
-    return History(mechanisms=ledger.mechanisms(), delta=genesis.delta, budget=genesis.budget_epsilon)
+def _with_earlier(report: AuditReport, records: RunRecords, ledgers: tuple[ClientLedger, ...]) -> AuditReport:
+    if records.subject != "run":
+        return report
+    return with_findings(report, [*report.findings, *check_earlier(report, ledgers, records.root)])
 
 
-def _report(
-    records: RunRecords,
-    ledgers: Sequence[ClientLedger],
-    run: str,
-    spent: Sequence[Spent],
-    findings: tuple[Finding, ...],
-) -> AuditReport:
-    clients = tuple(_client(ledger, cost, records, run) for ledger, cost in zip(ledgers, spent, strict=True))
-    epsilon = max((cost.epsilon for cost in spent), default=math.inf)
-    mechanism = mechanism_report(ledgers)
-    stamp = _stamp(records, ledgers, mechanism)
-    return AuditReport(
-        verified=count(findings, "error") == 0,
-        private=not stamp,
-        stamp=stamp,
-        run=run,
-        data=records.partitions.dataset if records.partitions else "",
-        findings=findings,
-        epsilon=epsilon,
-        epsilon_rdp=max(
-            (cost.epsilon_rdp for cost in spent if cost.epsilon_rdp is not None), default=math.inf
-        ),
-        epsilon_unamplified=max((cost.epsilon_unamplified for cost in spent), default=math.inf),
-        delta=max((client.delta for client in clients), default=0.0),
-        clients=clients,
-        unreadable=tuple(ledger.partition_id for ledger in records.damaged),
-        rounds=_rounds(records, ledgers, run, epsilon),
-        epsilon_by_round_exact=len(records.rounds) <= MOST_EXACT_ROUNDS,
-        refusals=dict(sorted(Counter(r.code for entry in records.rounds for r in entry.refused).items())),
-        breakdown=break_down(ledgers, [cost.epsilon for cost in spent]),
-        mechanism=mechanism,
-        accounting=accounting_report(),
-        meaning=_meaning(ledgers, spent),
-        assumptions=assumptions(
-            samplers=mechanism.samplers,
-            noise_sources=mechanism.noise_sources,
-            protected=stamp != "NOT PRIVATE",
-            broken={finding.code for finding in findings if finding.severity == "error"},
-        ),
-        evaluation=records.evaluation,
-        partitions=records.partitions,
-        settings=records.config.flat() if records.config else {},
-        versions=library_versions(ledgers),
-        model_hash=records.model_hash,
-        code_digest=auditing_code_digest(),
-    )
-
-
-def _client(ledger: ClientLedger, spent: Spent, records: RunRecords, run: str) -> ClientReport:
-    genesis = ledger.view.genesis
-    return ClientReport(
-        partition_id=ledger.partition_id,
-        num_examples=genesis.num_examples,
-        epsilon=spent.epsilon,
-        epsilon_exact=spent.exact,
-        epsilon_rdp=spent.epsilon_rdp,
-        epsilon_unamplified=spent.epsilon_unamplified,
-        accounting=accounting_of(ledger),
-        guarantee=guarantee_of(ledger, spent.epsilon),
-        delta=genesis.delta,
-        steps=sum(mechanism.num_steps for mechanism in ledger.mechanisms()),
-        rounds=len(ledger.by_round(run).keys() & _rounds_of(records, ledger.partition_id)),
-        charges=len(ledger.charges),
-        budget=genesis.budget_epsilon,
-        ledger_id=genesis.ledger_id,
-        entries=len(ledger.view.entries),
-        head=ledger.view.head,
-        receipts=count_entries(ledger.view, Acknowledged),
-        key_rotations=count_entries(ledger.view, KeyRotate),
-        amendments=count_entries(ledger.view, Amend),
-    )
-
-
-def _rounds_of(records: RunRecords, partition_id: int) -> set[int]:
-    return {entry.round for entry in records.rounds if partition_id in entry.updates}
-
-
-def _stamp(records: RunRecords, ledgers: Iterable[ClientLedger], mechanism: MechanismReport) -> str:
-    """Return the strongest of the stamps that settings and ledgers ask for."""
-    charges = [charge for ledger in ledgers for charge in ledger.charges]
-    if any(not charge.protected or charge.body.noise_source == "none" for charge in charges):
-        return "NOT PRIVATE"
-    if records.config and records.config.stamp:
-        return records.config.stamp
-    predictable = set(mechanism.noise_sources) - {UNPREDICTABLE_NOISE}
-    return "NOT PRIVATE: REPRODUCIBLE NOISE" if predictable else ""
-
-
-def _rounds(
-    records: RunRecords, ledgers: Sequence[ClientLedger], run: str, epsilon: float
-) -> tuple[RoundReport, ...]:
-    by_client = [_histories_by_round(ledger, run, len(records.rounds)) for ledger in ledgers]
-    largest = largest_by_round([set(column) for column in zip(*by_client, strict=True)], epsilon)
-    return tuple(
-        RoundReport(
-            round=entry.round,
-            participants=len(entry.participants),
-            refused=len(entry.refused),
-            accuracy=entry.accuracy,
-            epsilon=value,
-        )
-        for entry, value in zip(records.rounds, largest or [math.inf] * len(records.rounds), strict=True)
-    )
-
-
-def _histories_by_round(ledger: ClientLedger, run: str, rounds: int) -> list[History]:
-    genesis = ledger.view.genesis
-    return [
-        History(mechanisms=mechanisms, delta=genesis.delta, budget=genesis.budget_epsilon)
-        for mechanisms in ledger.mechanisms_by_round(run, rounds)
-    ]
-
-
-def _meaning(ledgers: Sequence[ClientLedger], spent: Sequence[Spent]) -> Meaning:
-    """Explain the weakest guarantee; a filter's is one pair, of which no curve follows."""
-    pairs = [*zip(ledgers, spent, strict=True)]
-    most = most_spent([guarantee_of(ledger, cost.epsilon) for ledger, cost in pairs])
-    if most is None:
-        return nothing_to_explain()
-    ledger, epsilon = ledgers[most], spent[most].epsilon
-    mechanisms, delta = ledger.mechanisms(), ledger.view.genesis.delta
-    if accounting_of(ledger) == "filter":
-        return explain(ledger.partition_id, delta, lambda _: guarantee_of(ledger, epsilon), others=())
-    known = {delta: epsilon}
-    return explain(
-        ledger.partition_id,
-        delta,
-        lambda value: known[value] if value in known else epsilon_upper_bound(mechanisms, value),
-    )
+def _write(report: AuditReport, folder: Path) -> None:
+    text = json.dumps(report.to_json(), indent=2, allow_nan=False, ensure_ascii=False)
+    write_atomically(folder / "report.json", text.encode() + b"\n")
+    write_atomically(folder / "report.html", render(report).encode())

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from common.audit.ledger_files import DamagedLedger, find_ledgers, find_strays, number_of, read_ledgers
-from common.audit.reading import Record, file_hash, parse, read_optional, read_text
+from common.audit.reading import Record, file_hash, parse, read_optional, read_text, unreadable
 from common.audit.server_records import DamagedLog, ServerRecords, read_server
 from common.config import RunConfig, read_toml, resolve
 from common.errors import CheckpointError, ConfigError
@@ -188,11 +188,27 @@ def read_folder(folder: Path, *, root: Path) -> RunRecords:
 
 
 def read_one_ledger(file: Path) -> RunRecords:
-    """Read a single ledger; where its name gives no client's number, that is 0."""
+    """Read a single ledger; where its name gives no client's number, that is 0.
+
+    Raises:
+        CheckpointError: when the file is no ledger at all, or cannot be read.
+    """
+    try:
+        if b'"entry"' not in file.read_bytes():
+            raise CheckpointError(
+                f"{file} is not a ledger: give one, a run folder, a folder of ledgers or a server's log"
+            )
+    except OSError as error:
+        raise unreadable(file, error) from None
     files = {number_of(file) or 0: file}
     ledgers, damaged = read_ledgers(files, file.parent)
     places = dict.fromkeys(files, file.name)
     return RunRecords(root=file.parent, subject="ledger", ledgers=ledgers, places=places, damaged=damaged)
+
+
+def read_log_alone(folder: Path) -> RunRecords:
+    """Read a server's log without any ledger."""
+    return RunRecords(root=folder, subject="log", server=read_server(folder))
 
 
 def _read_config(path: Path) -> RunConfig:

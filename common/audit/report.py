@@ -11,7 +11,7 @@ from common.audit.claim import CLAIM, Assumption
 from common.audit.findings import Finding, count
 from common.audit.meaning import Meaning
 from common.audit.practice import PRACTICE
-from common.audit.records import Evaluation, Partitions
+from common.audit.records import Evaluation, Partitions, Subject
 from common.audit.standing import Accounting
 from common.audit.wording import budget_text, counted, epsilon_text
 
@@ -99,10 +99,30 @@ class AccountingReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LogReport:
+    """The server's log, as its signed checkpoint states it.
+
+    Args:
+        origin: the log's name.
+        key: the server's public key, in the form that other tools for signed notes take.
+        size: number of leaves.
+        root: root of the Merkle tree over them (hex).
+        receipts: updates that it confirms, of any run.
+    """
+
+    origin: str
+    key: str
+    size: int
+    root: str
+    receipts: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuditReport:
     """Everything that `report.json` and `report.html` show.
 
     Args:
+        subject: what was audited; what does not apply to it is empty, zero or None below.
         verified: no finding of severity error, and every ledger could be read.
         private: every charged computation was protected by noise that nobody can predict.
         stamp: the words that a run without a guarantee carries everywhere; empty for a private run.
@@ -113,8 +133,10 @@ class AuditReport:
         refusals: how often clients refused to train in this run, by code.
         settings: `section.key` to value, as in config.toml.
         code_digest: SHA-256 over the source of the installation that made this report.
+        log: the server's log, None where there is none or it is damaged.
     """
 
+    subject: Subject
     verified: bool
     private: bool
     stamp: str
@@ -141,6 +163,7 @@ class AuditReport:
     versions: dict[str, str]
     model_hash: str | None
     code_digest: str
+    log: LogReport | None
 
     @property
     def accuracy(self) -> float | None:
@@ -182,6 +205,9 @@ class AuditReport:
         return plain
 
 
+_NAMES: dict[Subject, str] = {"run": "run", "ledgers": "folder", "ledger": "ledger", "log": "log"}
+
+
 def verdict(report: AuditReport) -> str:
     """Return what a reader must not miss: the stamp of a run without a guarantee, then the headline."""
     return f"{report.stamp}. {headline(report)}" if report.stamp else headline(report)
@@ -189,14 +215,22 @@ def verdict(report: AuditReport) -> str:
 
 def headline(report: AuditReport) -> str:
     """Return the outcome in one sentence."""
+    name = _NAMES[report.subject]
     if not report.verified:
         errors = counted(count(report.findings, "error"), "error")
-        return f"NOT verified: {errors} in the records of this run"
+        return f"NOT verified: {errors} in the records of this {name}"
+    if report.subject == "log":
+        leaves = counted(report.log.size if report.log else 0, "entry", "entries")
+        return f"Verified: the log holds the {leaves} that its server signed, and nothing else is claimed"
     if not report.private or math.isinf(report.guarantee):
-        return "The records of this run agree with each other, but they promise no protection"
+        return f"The records of this {name} agree with each other, but they promise no protection"
     if report.filtered:
         limit = epsilon_text(report.guarantee)
         return f"Verified: the budgets that the ledgers enforce limit every client to epsilon {limit}"
+    return _spent(report)
+
+
+def _spent(report: AuditReport) -> str:
     shown = epsilon_text(report.epsilon)
     match report.budgets:
         case ():

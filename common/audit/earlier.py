@@ -1,0 +1,188 @@
+"""Hold an earlier report of a run against the records: nobody may rely on one that they contradict.
+
+Where ledgers have grown since, an earlier report is out of date, and only must not know entries that are
+gone. Otherwise all of it must be what is recomputed: word for word where the same program wrote it, and in
+its figures where another version did.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from common.audit.agreement import first_difference, same_program
+from common.audit.assemble import with_findings
+from common.audit.findings import Finding, error
+from common.audit.history import ClientLedger
+from common.audit.html import render
+from common.audit.reading import Record
+from common.audit.report import AuditReport
+from common.audit.verify_log import Sighting, check_sightings
+from common.errors import CheckpointError
+
+REPORT, CONTRADICTED = "report", "report.contradicted"
+
+_PASSING = frozenset({"report-differs", "log-unsigned-tail"})
+"""Findings about what may come and go while the records of a run stay as they are."""
+
+
+class _Client(Record):
+    partition_id: int
+    ledger_id: str
+    entries: int
+    head: str
+
+
+class _Log(Record):
+    size: int
+
+
+class _Standing(Record):
+    """How far the records were when a report was written."""
+
+    rounds: int
+    clients: tuple[_Client, ...]
+    log: _Log | None = None
+
+
+class _Found(Record):
+    code: str
+    severity: str
+    message: str
+    where: str
+
+
+def check_earlier(report: AuditReport, ledgers: Sequence[ClientLedger], folder: Path) -> Iterator[Finding]:
+    """Yield where earlier reports in a folder say what the records do not support.
+
+    Args:
+        report: what was recomputed, without regard to earlier reports.
+    """
+    yield from _kept(report, ledgers, folder)
+    yield from _contradictions(report, ledgers, folder / f"{REPORT}.json")
+    yield from _other_page(report, folder)
+
+
+def set_aside(report: AuditReport, ledgers: Sequence[ClientLedger], folder: Path) -> None:
+    """Keep earlier reports that the records contradict under another name, so that none is overwritten.
+
+    Raises:
+        CheckpointError: when the file system refuses.
+    """
+    contradicted = {
+        ".html": any(_other_page(report, folder)),
+        ".json": any(_contradictions(report, ledgers, folder / f"{REPORT}.json")),
+    }
+    for suffix in (suffix for suffix, contradicts in contradicted.items() if contradicts):
+        try:
+            (folder / f"{REPORT}{suffix}").replace(folder / f"{CONTRADICTED}{suffix}")
+        except OSError as problem:
+            raise CheckpointError(
+                f"{folder / REPORT}{suffix} cannot be renamed ({problem.strerror}): choose another --out"
+            ) from None
+
+
+def _kept(report: AuditReport, ledgers: Sequence[ClientLedger], folder: Path) -> Iterator[Finding]:
+    """Yield what was set aside before; that it is there is a finding even where it is no longer clear why."""
+    for suffix in (".json", ".html"):
+        path = folder / f"{CONTRADICTED}{suffix}"
+        if not path.exists():
+            continue
+        reasons = [*_contradictions(report, ledgers, path)] if suffix == ".json" else []
+        yield from reasons or [_differs("An earlier report was not what the records support", path)]
+
+
+def _differs(text: str, path: Path) -> Finding:
+    return error("report-differs", f"{text}; it was changed, or the records were.", path.name)
+
+
+def _contradictions(report: AuditReport, ledgers: Sequence[ClientLedger], path: Path) -> Iterator[Finding]:
+    if not path.exists():
+        return
+    try:
+        recorded = json.loads(path.read_text(encoding="utf-8"))
+        standing = _Standing.model_validate(recorded)
+    except (OSError, ValueError, RecursionError):
+        yield _differs("An earlier report cannot be read as one", path)
+        return
+    gone = [*_gone(standing, report, ledgers, path)]
+    yield from gone
+    if gone or _grown(standing, report):
+        return
+    place = first_difference(_as_recorded(report, recorded).to_json(), recorded)
+    if place:
+        yield _differs(f"An earlier report gives another {place} than the records do", path)
+
+
+def _gone(
+    standing: _Standing, report: AuditReport, ledgers: Sequence[ClientLedger], path: Path
+) -> Iterator[Finding]:
+    """Yield what the report knew and the records have no longer."""
+    by_id = {ledger.view.genesis.ledger_id: ledger for ledger in ledgers}
+    for client in standing.clients:
+        ledger = by_id.get(client.ledger_id)
+        if ledger is not None:
+            seen = Sighting(
+                sequence=client.entries - 1,
+                entry=client.head,
+                witness="an earlier report",
+                where=path.name,
+            )
+            yield from check_sightings(ledger, [seen])
+        elif client.partition_id not in report.unreadable:
+            text = f"An earlier report knows a ledger of client {client.partition_id} that is not there"
+            yield _differs(text, path)
+    if standing.rounds > len(report.rounds):
+        yield _differs(f"An earlier report tells of {standing.rounds} rounds, and the records of fewer", path)
+    if standing.log and report.log and standing.log.size > report.log.size:
+        yield _differs("An earlier report knows a longer log of the server", path)
+
+
+def _grown(standing: _Standing, report: AuditReport) -> bool:
+    """Say whether there are records that the report cannot know, or ledgers that cannot be read any more."""
+    then = {(client.ledger_id, client.head) for client in standing.clients}
+    now = {(client.ledger_id, client.head) for client in report.clients}
+    longer_log = report.log is not None and (standing.log is None or report.log.size > standing.log.size)
+    return then != now or len(report.rounds) > standing.rounds or longer_log
+
+
+def _as_recorded(report: AuditReport, recorded: Mapping[str, Any]) -> AuditReport:
+    """Return the recomputed report with the passing findings that the earlier one has, in its order."""
+    try:
+        said = [_Found.model_validate(value) for value in recorded.get("findings", ())]
+    except (ValidationError, TypeError):
+        return report
+    findings = [Finding(**finding.model_dump()) for finding in said]
+    lasting = [finding for finding in report.findings if not _passes(finding)]
+    if sorted(map(repr, lasting)) == sorted(repr(finding) for finding in findings if not _passes(finding)):
+        return with_findings(report, findings)
+    return with_findings(report, [*lasting, *(finding for finding in findings if _passes(finding))])
+
+
+def _passes(finding: Finding) -> bool:
+    return finding.code in _PASSING or finding.where.endswith((f"{REPORT}.json", f"{CONTRADICTED}.json"))
+
+
+def _other_page(report: AuditReport, folder: Path) -> Iterator[Finding]:
+    """Yield that report.html is not the page of the report.json beside it, where both are up to date."""
+    page, data = folder / f"{REPORT}.html", folder / f"{REPORT}.json"
+    if not page.exists():
+        return
+    expected = report
+    try:
+        if data.exists():
+            recorded = json.loads(data.read_text(encoding="utf-8"))
+            if _grown(_Standing.model_validate(recorded), report) or not same_program(
+                report.to_json(), recorded
+            ):
+                return
+            expected = _as_recorded(report, recorded)
+        same = page.read_bytes() == render(expected).encode()
+    except (OSError, ValueError, RecursionError):
+        return
+    if not same:
+        yield _differs("An earlier page of the report shows something else than the records do", page)
