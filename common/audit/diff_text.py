@@ -14,12 +14,24 @@ from common.audit.wording import counted, delta_text, epsilon_text, percent_text
 MOST_ROWS = 20
 _WIDEST = 46
 
-_RELATIONS: dict[Relation, str] = {
-    "same": "are the same in both",
-    "continued": "go on in B from where they were in A, so B's epsilons contain A's",
-    "earlier": "go on in A from where they were in B, so A's epsilons contain B's",
-    "forked": "FORKED: neither goes on from the other, so one of the two was written anew",
-    "unknown": "have different heads; name run folders instead of report.json to see whether one goes on",
+_RELATIONS: dict[Relation, tuple[str, str]] = {
+    "forked": (
+        "ledger FORKED: neither goes on from the other, so one of the two was written anew",
+        "ledgers FORKED: neither goes on from the other, so one of each two was written anew",
+    ),
+    "same": ("ledger is the same in both", "ledgers are the same in both"),
+    "continued": (
+        "ledger goes on in B from where it was in A, so B's epsilon contains A's",
+        "ledgers go on in B from where they were in A, so B's epsilons contain A's",
+    ),
+    "earlier": (
+        "ledger goes on in A from where it was in B, so A's epsilon contains B's",
+        "ledgers go on in A from where they were in B, so A's epsilons contain B's",
+    ),
+    "unknown": (
+        "ledger has another head in B; name run folders instead of report.json to see whether it goes on",
+        "ledgers have other heads in B; name run folders instead of report.json to see whether they go on",
+    ),
 }
 
 
@@ -83,7 +95,8 @@ def about_ledgers(comparison: Comparison) -> list[str]:
         if clients:
             some = ", ".join(str(client) for client in clients[:MOST_ROWS])
             more = ", ..." if len(clients) > MOST_ROWS else ""
-            sentences.append(f"{counted(len(clients), 'ledger')} {words} (clients {some}{more} of A).")
+            who = "client" if len(clients) == 1 else "clients"
+            sentences.append(f"{counted(len(clients), *words)} ({who} {some}{more} of A).")
     for name, number in (("A", comparison.only_first), ("B", comparison.only_second)):
         if number:
             sentences.append(f"{counted(number, 'ledger')} only in {name}.")

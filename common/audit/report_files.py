@@ -133,11 +133,10 @@ def _parse(value: Any, path: Path) -> ReportRecord:
 
 
 def _lines(path: Path, report: ReportRecord) -> dict[str, tuple[str, ...]]:
-    folder = RunFolder(path)
+    """Hash the lines of every ledger that the audit has just verified."""
+    files = {client.ledger_id: RunFolder(path).ledger(client.partition_id) for client in report.clients}
     return {
-        client.ledger_id: tuple(
-            line_hash(line)
-            for line in folder.ledger(client.partition_id).read_text(encoding="ascii").splitlines()
-        )
-        for client in report.clients
+        ledger_id: tuple(line_hash(line) for line in file.read_text(encoding="ascii").splitlines())
+        for ledger_id, file in files.items()
+        if file.exists()
     }
