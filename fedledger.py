@@ -11,6 +11,7 @@ from typing import Any
 import click
 import typer
 
+from common.audit import report_cli as reports
 from common.audit.cli import run as audit
 from common.errors import FedLedgerError
 from common.ledger.cli import show
@@ -29,11 +30,15 @@ _STYLE: dict[str, Any] = {
 
 app = typer.Typer(help="Private federated learning with a ledger.", **_STYLE)
 ledger = typer.Typer(help="Read ledgers.", **_STYLE)
+report = typer.Typer(help="Compare reports, and print their schema.", **_STYLE)
 
 app.command("simulate", epilog=SETTINGS_HELP)(simulate)
 app.command("audit")(audit)
 app.command("config")(show_config)
 app.command("plan")(plan)
+app.add_typer(report, name="report")
+report.command("diff")(reports.diff)
+report.command("schema")(reports.schema)
 app.add_typer(ledger, name="ledger")
 ledger.command("show")(show)
 
