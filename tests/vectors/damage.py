@@ -58,7 +58,7 @@ def _json(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _sealed(entry: dict[str, Any], key: SigningKey) -> str:
+def sealed(entry: dict[str, Any], key: SigningKey) -> str:
     """Return a well-signed line, whatever the entry says."""
     payload = _json(entry)
     signature = base64.b64encode(key.sign(payload.encode())).decode()
@@ -82,7 +82,7 @@ class _Forger:
         entry = copy.deepcopy(_entry(self._lines[number]))
         change(entry)
         key = self._keys["first" if number <= ROTATION else "second"]
-        return Variant(name, flaw, number, _text([*self._lines[:number], _sealed(entry, key)]))
+        return Variant(name, flaw, number, _text([*self._lines[:number], sealed(entry, key)]))
 
     def next(self, name: str, flaw: str, fields: dict[str, Any]) -> Variant:
         """Return the whole ledger with one more entry, well signed."""
@@ -91,7 +91,7 @@ class _Forger:
             "previous": line_hash(self._lines[-1]),
             "sequence": len(self._lines),
         }
-        line = _sealed(chain | fields, self._keys["second"])
+        line = sealed(chain | fields, self._keys["second"])
         return Variant(name, flaw, len(self._lines), _text([*self._lines, line]))
 
 
@@ -218,7 +218,7 @@ def _out_of_order(lines: list[str], keys: Mapping[str, SigningKey]) -> list[Vari
 
 
 def _first(line: str, key: SigningKey) -> str:
-    return _sealed(_entry(line) | {"sequence": 0, "previous": "0" * 64}, key)
+    return sealed(_entry(line) | {"sequence": 0, "previous": "0" * 64}, key)
 
 
 def _receipts(lines: list[str], keys: Mapping[str, SigningKey]) -> list[Variant]:
@@ -255,7 +255,7 @@ def _signatures(lines: list[str], keys: Mapping[str, SigningKey]) -> list[Varian
     changed = lines[1].replace('"steps":3', '"steps":1')
     head, _, tail = lines[2].rpartition('=="}')
     loose = f'{head[:-1]}{_next_letter(head[-1])}=="}}{tail}'
-    old = _sealed(_entry(lines[9]), keys["first"])
+    old = sealed(_entry(lines[9]), keys["first"])
     identity, place = _entry(lines[0])["ledger_id"], ROTATION
 
     def proof(key: str, ledger_id: str, sequence: int) -> Change:
@@ -267,7 +267,7 @@ def _signatures(lines: list[str], keys: Mapping[str, SigningKey]) -> list[Varian
         Variant("signature not canonical base64", code, 2, _text([*lines[:2], loose, *lines[3:]])),
         Variant("signature too short", code, 2, _text([*lines[:2], lines[2].replace('=="}', '"}')])),
         Variant(
-            "signed by a stranger", code, 1, _text([lines[0], _sealed(_entry(lines[1]), keys["stranger"])])
+            "signed by a stranger", code, 1, _text([lines[0], sealed(_entry(lines[1]), keys["stranger"])])
         ),
         Variant("signed by the key before", code, 9, _text([*lines[:9], old])),
         forge("proof by another key", code, place, proof("stranger", identity, place)),

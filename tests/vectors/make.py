@@ -276,6 +276,12 @@ def shortened(variant: damage.Variant, lines: list[str]) -> dict[str, Any]:
     return stated | {"keep": keep, "then": then}
 
 
+def content(damaged: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a damaged ledger of vectors.json."""
+    kept = (HERE / "every-kind.jsonl").read_bytes().splitlines(keepends=True)[: damaged["keep"]]
+    return b"".join(kept) + str(damaged["then"]).encode()
+
+
 def vectors(written: Mapping[str, Writer]) -> dict[str, Any]:
     """Return everything that goes into vectors.json."""
     whole = written["every-kind"]

@@ -16,11 +16,6 @@ VECTORS = json.loads((make.HERE / "vectors.json").read_text(encoding="utf-8"))
 DAMAGES = VECTORS["damaged"]
 
 
-def content(damage: dict) -> bytes:
-    kept = (make.HERE / "every-kind.jsonl").read_bytes().splitlines(keepends=True)[: damage["keep"]]
-    return b"".join(kept) + damage["then"].encode()
-
-
 @pytest.mark.parametrize("name", sorted(make.files()))
 def test_the_format_has_not_changed(name):
     """A change here breaks every verifier out there: give the format another number."""
@@ -43,7 +38,7 @@ def test_a_good_ledger_is_verified(name):
 @pytest.mark.parametrize("damage", DAMAGES, ids=[damage["name"] for damage in DAMAGES])
 def test_a_damaged_ledger_shows_its_flaw(damage, tmp_path):
     path = tmp_path / "ledger.jsonl"
-    path.write_bytes(content(damage))
+    path.write_bytes(make.content(damage))
     judgement = judge(path, Expected())
     assert judgement.status == DAMAGED, damage["name"]
     assert (judgement.flaw, judgement.entry) == (damage["flaw"], damage["entry"]), judgement.message
