@@ -14,7 +14,8 @@ import typer
 from common.audit import report_cli as reports
 from common.audit.cli import run as audit
 from common.errors import FedLedgerError
-from common.ledger.cli import show
+from common.ledger import cli as ledgers
+from common.ledger import keys_cli as keys
 from common.planning.cli import run as plan
 from simulations.cli import INTERRUPTED, SETTINGS_HELP, show_config, simulate
 
@@ -31,6 +32,7 @@ _STYLE: dict[str, Any] = {
 app = typer.Typer(help="Private federated learning with a ledger.", **_STYLE)
 ledger = typer.Typer(help="Read ledgers.", **_STYLE)
 report = typer.Typer(help="Compare reports, and print their schema.", **_STYLE)
+key = typer.Typer(help="Keys that sign ledgers.", **_STYLE)
 
 app.command("simulate", epilog=SETTINGS_HELP)(simulate)
 app.command("audit")(audit)
@@ -40,7 +42,13 @@ app.add_typer(report, name="report")
 report.command("diff")(reports.diff)
 report.command("schema")(reports.schema)
 app.add_typer(ledger, name="ledger")
-ledger.command("show")(show)
+ledger.command("show")(ledgers.show)
+ledger.command("verify")(ledgers.verify)
+ledger.command("export")(ledgers.export)
+app.add_typer(key, name="keys")
+key.command("new")(keys.new)
+key.command("show")(keys.show)
+key.command("rotate")(keys.rotate)
 
 
 def main() -> None:
