@@ -26,6 +26,7 @@ CLASSES = ("circle", "square")
 LIBRARIES = {"torch": "2.14.1", "opacus": "1.6.0", "flwr": "1.41.0", "dp-accounting": "0.6.0"}
 
 ChangeReserve = Callable[[Reserve, int], Reserve]
+Confirms = Callable[[int, int], bool]
 
 
 def sha256(text: str) -> str:
@@ -38,6 +39,11 @@ def keep(body: Reserve, _: int) -> Reserve:
     return body
 
 
+def always(client: int, number: int) -> bool:
+    """Say yes."""
+    return True
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
     """What to write; every default makes a run that the audit verifies.
@@ -45,7 +51,8 @@ class RunPlan:
     Sigma 2, q 1/5, 2 steps a round at n = 50 (10 images of 'circle' and 40 of 'square').
 
     Args:
-        logged: whether a server keeps a log of the run and confirms every update.
+        logged: whether a server keeps a log of the run.
+        confirms: whether the client gets its receipt for a round, which the log holds in any case.
     """
 
     clients: int = 2
@@ -56,6 +63,7 @@ class RunPlan:
     genesis: Mapping[str, Any] = field(default_factory=dict)
     change: ChangeReserve = keep
     logged: bool = True
+    confirms: Confirms = always
     classes: tuple[str, ...] = CLASSES
     dataset: str = "Made-up shapes."
 
@@ -134,16 +142,15 @@ def log_leaves(folder: RunFolder, leaves: Sequence[Leaf]) -> None:
         log.append([leaf_to_json(leaf) for leaf in leaves])
 
 
-def confirm(folder: RunFolder, ledger: Ledger) -> None:
-    """Let the server confirm a ledger's last entry, a RELEASE, and the client keep the receipt."""
+def confirm(folder: RunFolder, ledger: Ledger) -> Acknowledged:
+    """Let the server confirm a ledger's last entry, a RELEASE, and return what the client is to keep."""
     key = server_key(folder)
     with ServerLog.open(folder.server, key, log_name(key.public)) as log:
         receipt = receipt_for(ledger, key, log.size).sign(key)
         log.append([leaf_to_json(receipt)])
         state = open_checkpoint(log.checkpoint, key.public, log_name(key.public))
         held = hold(log.checkpoint, state, key.public)
-    sequence = ledger.view.entries[-1].sequence
-    ledger.append(Acknowledged(release=sequence, receipt=receipt, checkpoint=held))
+    return Acknowledged(release=ledger.view.entries[-1].sequence, receipt=receipt, checkpoint=held)
 
 
 def receipt_for(ledger: Ledger, key: SigningKey, index: int) -> Receipt:
@@ -217,7 +224,9 @@ def charge_and_release(
     ledger = open_ledger(folder, client, plan)
     ledger.append(Release(run=run, round=number, reserve=reserve, update=update))
     if plan.logged:
-        confirm(folder, ledger)
+        receipt = confirm(folder, ledger)
+        if plan.confirms(client, number):
+            ledger.append(receipt)
 
 
 def round_record(number: int, plan: RunPlan) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -19,37 +20,57 @@ VERIFIED, REFUTED = 0, 1
 
 
 def run(
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `fedledger simulate` wrote.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH",
+            help="Folder that `fedledger simulate` wrote; or one ledger, a folder of ledgers, a ledger home, "
+            "or a server's log.",
+        ),
+    ],
     out: Annotated[
-        Path | None, typer.Option(help="Where report.json and report.html go; by default the run folder.")
+        Path | None,
+        typer.Option(
+            help="Where report.json and report.html go; by default into a run's folder, and nowhere for "
+            "anything else."
+        ),
     ] = None,
 ) -> None:
-    """Recompute what every client of a run has spent, and write report.json and report.html.
+    """Recompute what every client has spent, and hold every record against the others.
 
     Exit status: 0 verified, 1 something in the records is wrong, 2 the records could not be read.
     """
     report = audit(path, out=out)
-    typer.echo(summary(report, (out or path) / "report.html"))
+    folder = path if out is None and report.subject == "run" else out
+    typer.echo(summary(report, folder / "report.html" if folder else None))
     raise typer.Exit(VERIFIED if report.verified else REFUTED)
 
 
-def summary(report: AuditReport, page: Path) -> str:
-    """Return the report as a screen of plain text."""
+def summary(report: AuditReport, page: Path | None) -> str:
+    """Return the report as a screen of plain text.
+
+    Args:
+        page: where report.html is, None where none was written.
+    """
     lines = [f"{verdict(report)}.", ""]
     lines += [f"{label:<14} {value}" for label, value in _figures(report)]
-    lines += ["", *_clients(report), *_findings(report), "", f"Report: {page}"]
+    lines += [*_clients(report), *_findings(report)]
+    lines += ["", f"Report: {page}"] if page else []
     return "\n".join(_printable(line) for line in lines)
 
 
-def _figures(report: AuditReport) -> list[tuple[str, str]]:
-    return [
-        (
-            "epsilon",
-            f"{epsilon_text(report.epsilon, 4)} at delta {delta_text(report.delta)}, largest of all clients",
-        ),
-        ("accuracy", f"{percent_text(report.accuracy)} after {counted(len(report.rounds), 'round')}"),
-        ("clients", f"{len(report.clients):,} ledgers verified, {len(report.unreadable):,} not readable"),
-    ]
+def _figures(report: AuditReport) -> Iterator[tuple[str, str]]:
+    """Yield what applies to the subject of the audit."""
+    if report.subject != "log":
+        epsilon, delta = epsilon_text(report.epsilon, 4), delta_text(report.delta)
+        yield "epsilon", f"{epsilon} at delta {delta}, largest of all clients"
+    if report.subject == "run":
+        yield "accuracy", f"{percent_text(report.accuracy)} after {counted(len(report.rounds), 'round')}"
+    if report.subject != "log":
+        verified = counted(len(report.clients), "ledger")
+        yield "clients", f"{verified} verified, {len(report.unreadable):,} not readable"
+    if report.log is not None:
+        yield "server's log", f"{counted(report.log.size, 'entry', 'entries')}, signed by {report.log.origin}"
 
 
 def _clients(report: AuditReport) -> list[str]:
@@ -57,9 +78,9 @@ def _clients(report: AuditReport) -> list[str]:
         return []
     if len(report.clients) > MOST_CLIENTS:
         spent = [client.epsilon for client in report.clients]
-        return [f"The clients spent from {epsilon_text(min(spent), 4)} to {epsilon_text(max(spent), 4)}."]
+        return ["", f"The clients spent from {epsilon_text(min(spent), 4)} to {epsilon_text(max(spent), 4)}."]
     head = f"{'client':>6} {'images':>9} {'epsilon':>10} {'budget':>10} {'cross-check':>12} {'steps':>9}"
-    return [head] + [
+    return ["", head] + [
         f"{client.partition_id:>6} {client.num_examples:>9,} {epsilon_text(client.epsilon, 4):>10} "
         f"{'none' if client.budget is None else budget_text(client.budget):>10} "
         f"{'-' if client.epsilon_rdp is None else epsilon_text(client.epsilon_rdp, 4):>12} {client.steps:>9,}"
