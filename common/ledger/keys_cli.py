@@ -79,10 +79,10 @@ def rotate(
 
 
 def _print_key(path: Path, key: SigningKey) -> None:
-    protected = "by a passphrase" if is_protected(path) else "not by a passphrase"
+    protected = "protected" if is_protected(path) else "not protected"
     typer.echo(f"public key   {base64.b64encode(key.public).decode('ascii')}")
     typer.echo(f"fingerprint  {fingerprint(key.public)}")
-    typer.echo(f"file         {path}, protected {protected}")
+    typer.echo(f"file         {path}, {protected} by a passphrase")
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         typer.echo(
@@ -103,14 +103,18 @@ def _refuse_beside_ledgers(path: Path) -> None:
 def _passphrase_for(path: Path) -> str | None:
     """Return the passphrase from the environment, or ask for it where a key needs one."""
     secret = passphrase_from_environment()
-    if secret is None and path.exists() and is_protected(path) and sys.stdin.isatty():
+    if secret is None and path.exists() and is_protected(path) and _can_ask():
         return str(typer.prompt(f"Passphrase of {path}", hide_input=True, err=True))
     return secret
 
 
 def _ask_twice(variable: str) -> str:
-    if not sys.stdin.isatty():
+    if not _can_ask():
         raise ConfigError(
             f"--passphrase needs a terminal to ask on: put the passphrase into ${variable} instead"
         )
     return str(typer.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True))
+
+
+def _can_ask() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
