@@ -29,6 +29,7 @@ from common.audit.figures import (
 )
 from common.audit.findings import count, grouped
 from common.audit.practice import PRACTICE
+from common.audit.records import Subject
 from common.audit.report import AuditReport, ClientReport, headline, verdict
 from common.audit.tables import class_table, confusion_table, label_table, setting_tables
 from common.audit.wording import budget_text, counted, delta_text, epsilon_text, percent_text, percent_up_text
@@ -44,6 +45,14 @@ _KINDS = {
     "fixed": "fixed in advance",
     "filter": "free to change in view of earlier results, limited by a filter",
     "none": "without protection",
+}
+
+
+_SUBJECTS: dict[Subject, str] = {
+    "run": "A run",
+    "ledgers": "Ledgers",
+    "ledger": "One ledger",
+    "log": "A server's log",
 }
 
 
@@ -79,6 +88,7 @@ def _context(report: AuditReport) -> dict[str, Any]:
         "verdict": verdict(report),
         "headline": headline(report),
         "state": _state(report),
+        "subject": _SUBJECTS[report.subject],
         "contents": _contents(report),
         "claim": CLAIM,
         "practice": PRACTICE,
@@ -86,6 +96,7 @@ def _context(report: AuditReport) -> dict[str, Any]:
         "groups": grouped(report.findings),
         "settings": setting_tables(report.settings),
         "heads": report.clients[:MOST_HEADS],
+        "ledger_file": _ledger_file(report),
         "kinds": [
             (_KINDS[kind], number)
             for kind, number in sorted(Counter(client.accounting for client in report.clients).items())
@@ -126,24 +137,28 @@ def _figures(report: AuditReport) -> dict[str, Any]:
 
 
 def _contents(report: AuditReport) -> list[tuple[str, str]]:
+    spending = report.subject != "log"
+    known = any(math.isfinite(entry.epsilon) or math.isfinite(entry.accuracy) for entry in report.rounds)
     parts = [
-        ("meaning", "What this means", True),
-        ("clients", "Clients", True),
+        ("meaning", "What this means", spending),
+        ("clients", "Clients", spending),
         ("spending", "Where it was spent", bool(report.breakdown.runs)),
-        (
-            "rounds",
-            "Rounds",
-            any(math.isfinite(r.epsilon) or math.isfinite(r.accuracy) for r in report.rounds),
-        ),
+        ("rounds", "Rounds", known),
         ("labels", "Who holds what", report.partitions is not None),
         ("utility", "The model", report.evaluation is not None),
         ("findings", "Findings", True),
-        ("claim", "What is covered", True),
-        ("how", "Method", True),
-        ("operations", "Budgets and keys", True),
+        ("claim", "What is covered", spending),
+        ("how", "Method", spending),
+        ("operations", "Budgets and keys", spending),
         ("verify", "Verify it", True),
     ]
     return [(name, title) for name, title, present in parts if present]
+
+
+def _ledger_file(report: AuditReport) -> str:
+    if report.subject != "run" or not report.clients:
+        return "LEDGER"
+    return f"RUN/ledgers/client-{report.clients[0].partition_id}.jsonl"
 
 
 class _Costly(Protocol):
@@ -163,7 +178,7 @@ def _costliest(parts: Sequence[_C]) -> tuple[_C, ...]:
 def _state(report: AuditReport) -> str:
     if not report.verified:
         return "bad"
-    return "ok" if report.private else "open"
+    return "ok" if report.private or report.subject == "log" else "open"
 
 
 def _shown_clients(clients: Sequence[ClientReport]) -> tuple[ClientReport, ...]:

@@ -33,6 +33,8 @@ PRACTICE = Practice(
         "has a charge in its client's ledger.",
         "Every charge: against the run's settings, and against the rules under which an epsilon may be "
         "computed from it.",
+        "The server's log, where there is one: what the server signed of it, every receipt, and how far each "
+        "ledger was when the server last saw it.",
         "Every epsilon: computed anew from all charges of a ledger, by two methods.",
     ),
     attacks="None was tried on this model. The limit follows from the recorded mechanism by mathematics; an "

@@ -32,17 +32,25 @@ def guarantee_of(ledger: ClientLedger, epsilon: float) -> float:
         epsilon: of every charge, composed as if the settings had been fixed in advance.
 
     Returns:
-        `epsilon` itself for fixed accounting. For a filter the whole budget as soon as anything was charged,
-        and infinity if the charges exceed it, since a filter that failed limits nothing.
+        `epsilon` itself for fixed accounting, and infinity if the settings changed all the same. For a filter
+        the whole budget as soon as anything was charged, and infinity if the charges exceed it: a promise
+        that was broken limits nothing.
 
     Source: Rogers, Roth, Ullman, Vadhan 2016; Feldman and Zrnic 2021 (Renyi filters).
     """
-    if accounting_of(ledger) != "filter" or not ledger.charges:
-        return epsilon
     budget = ledger.view.genesis.budget_epsilon
-    return math.inf if budget is None or epsilon > budget else budget
+    match accounting_of(ledger):
+        case "fixed":
+            return epsilon if _kept_one_setting(ledger) else math.inf
+        case "filter" if ledger.charges:
+            return math.inf if budget is None or epsilon > budget else budget
+    return epsilon
 
 
 def count_entries(view: LedgerView, kind: type[Body]) -> int:
     """Count the entries of one kind."""
     return sum(isinstance(entry.body, kind) for entry in view.entries)
+
+
+def _kept_one_setting(ledger: ClientLedger) -> bool:
+    return len({frozenset(m.setting for m in charge.body.mechanisms) for charge in ledger.charges}) <= 1

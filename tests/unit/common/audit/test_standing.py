@@ -11,7 +11,7 @@ from common.audit.history import ClientLedger, client_ledgers
 from common.audit.records import read_run
 from common.audit.standing import accounting_of, count_entries, guarantee_of
 from common.ledger.entries import Acknowledged, Amend, Reserve
-from tests.run_folders import RunPlan, write_run
+from tests.run_folders import RunPlan, charge, write_run
 
 
 def _ledger(root: Path, **plan: object) -> ClientLedger:
@@ -21,6 +21,12 @@ def _ledger(root: Path, **plan: object) -> ClientLedger:
 def test_settings_fixed_in_advance_guarantee_what_was_spent(tmp_path: Path) -> None:
     ledger = _ledger(tmp_path)
     assert (accounting_of(ledger), guarantee_of(ledger, 1.3)) == ("fixed", 1.3)
+
+
+def test_settings_that_changed_although_they_were_fixed_guarantee_nothing(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, RunPlan(clients=1))
+    charge(folder, 0, 4, RunPlan(noise_multiplier=3.0))
+    assert guarantee_of(client_ledgers(read_run(folder.root))[0], 1.3) == math.inf
 
 
 @pytest.mark.parametrize(("spent", "guarantee"), [(1.3, 8.0), (8.0, 8.0), (8.1, math.inf)])
