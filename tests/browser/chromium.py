@@ -141,7 +141,7 @@ def browser(profile: Path) -> Iterator[Page]:
     child_in, send_to = os.pipe()
     receive_from, child_out = os.pipe()
     command = [
-        *("sh", "-c", f'exec "$0" "$@" 3<&{child_in} 4>&{child_out}', str(EXECUTABLE)),
+        *("bash", "-c", f'exec "$0" "$@" 3<&{child_in} 4>&{child_out}', str(EXECUTABLE)),
         *("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"),
         *(f"--user-data-dir={profile}", "--no-first-run", "--disable-background-networking"),
     ]
