@@ -108,6 +108,13 @@ def read_ledger(path: Path) -> LedgerView:
     return parse_lines(split_lines(read_bytes(path), path))
 
 
+def naming(error: LedgerTampered, path: Path) -> LedgerTampered:
+    """Return an error about an entry as one that says, too, in which file it is."""
+    if error.entry is None:
+        return error
+    return LedgerTampered(f"{path}: {error}", flaw=error.flaw, entry=error.entry)
+
+
 class _Verifier:
     """Takes lines one by one and keeps what the next one must fit."""
 

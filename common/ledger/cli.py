@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from common.errors import ConfigError, LedgerTampered
-from common.ledger.chain import LedgerView, read_ledger
+from common.ledger.chain import LedgerView, naming, read_ledger
 from common.ledger.display import as_record, as_text, printable
 from common.ledger.durable import write_new_file
 from common.ledger.examine import UNREADABLE, Expected, judge
@@ -90,6 +90,4 @@ def _opened(file: Path) -> LedgerView:
     try:
         return read_ledger(file)
     except LedgerTampered as error:
-        if error.entry is None:
-            raise
-        raise LedgerTampered(f"{file}: {error}", flaw=error.flaw, entry=error.entry) from None
+        raise naming(error, file) from None

@@ -83,7 +83,9 @@ class SigningKey:
         except FileExistsError:
             raise LedgerError(f"{path} exists already: a key is never overwritten") from None
         except OSError as error:
-            raise LedgerError(f"{path} cannot be written ({error.strerror})") from None
+            raise LedgerError(
+                f"{path} cannot be written ({error.strerror}): permit access, or choose another place"
+            ) from None
 
     @property
     def public(self) -> bytes:
@@ -147,5 +149,7 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise LedgerError(f"{path} is missing: without its key a ledger cannot be continued") from None
+    except IsADirectoryError:
+        raise LedgerError(f"{path} is a folder: name one key in it, such as {path}/client-0.key") from None
     except OSError as error:
         raise LedgerError(f"{path} cannot be read ({error.strerror}): permit access") from None

@@ -143,10 +143,10 @@ def _alone(key_path: Path) -> Iterator[None]:
     """Wait until no other process rotates a key in this folder, and keep them out."""
     try:
         descriptor = os.open(key_path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise LedgerError(f"{key_path} is missing: without its key a ledger cannot be continued") from None
     except OSError as error:
-        raise LedgerError(
-            f"{key_path.parent} cannot be opened ({error.strerror}): name the file of the ledger's key"
-        ) from None
+        raise LedgerError(f"{key_path.parent} cannot be opened ({error.strerror}): permit access") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from common.errors import LedgerError, LedgerFork, LedgerTampered
-from common.ledger.chain import Entry, LedgerView, parse_lines
+from common.ledger.chain import Entry, LedgerView, naming, parse_lines
 from common.ledger.durable import check_complete, write_new_file
 from common.ledger.entries import Body, Genesis, KeyRotate
-from common.ledger.keys import SigningKey
+from common.ledger.keys import SigningKey, fingerprint
 from common.ledger.lines import NO_PREVIOUS, read_bytes, split_lines, write_line
 
 
@@ -139,9 +139,16 @@ class Ledger:
 
 
 def _verified(data: bytes, path: Path, key: SigningKey) -> LedgerView:
-    view = parse_lines(split_lines(data, path))
+    try:
+        view = parse_lines(split_lines(data, path))
+    except LedgerTampered as error:
+        raise naming(error, path) from None
     if view.public_key != key.public:
-        raise LedgerTampered(f"{path} is signed by another key than this client's", flaw="signature-wrong")
+        raise LedgerTampered(
+            f"{path} is signed by another key than this client's: bring the key with the fingerprint "
+            f"{fingerprint(view.public_key)}",
+            flaw="signature-wrong",
+        )
     return view
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from common.config import resolve
 from common.errors import ConfigError
-from common.ledger import read_ledger
+from common.ledger import SigningKey, read_ledger
 from common.run_folder import RunFolder, exclusively
 from server.observer import RunObserver
 from simulations import harness
@@ -78,6 +78,7 @@ def make_settings_files() -> None:
     for name, text in texts.items():
         Path(name).write_text(text)
     Path("picture.png").write_bytes(Path("images/train/cat/00.png").read_bytes())
+    SigningKey.generate().save(Path("protected.key"), "correct horse")
 
 
 class StopAfterOneRound(RunObserver):
@@ -123,6 +124,9 @@ DAMAGES = {
     "lost-ledger": lambda run: run.ledger(1).unlink(),
     "cut-ledger": lambda run: edit(run.ledger(1), lambda data: data.splitlines(keepends=True)[0]),
     "torn-ledger": lambda run: edit(run.ledger(1), lambda data: data + b'{"entry":{"'),
+    "changed-ledger": lambda run: edit(
+        run.ledger(1), lambda data: data.replace(b'"round":1', b'"round":2', 1)
+    ),
     "no-ledgers": lambda run: shutil.rmtree(run.ledger(0).parent),
     "moved-images": lambda run: edit(run.config, lambda data: data.replace(b'"images"', b'"gone"')),
 }
