@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from common.privacy.mechanisms import PoissonGaussian
+from common.privacy.noise import DiscreteLaplace, Gaussian, Laplace, PoissonGaussian, Protected
 
 Floats = NDArray[np.float64]
 
@@ -70,41 +70,79 @@ class LossDistribution:
 
 @dataclass(frozen=True, kw_only=True)
 class StepLosses:
-    """The losses of one mechanism when the record is present, and when it is zeroed out."""
+    """The losses of one step when the record is present, and when it is zeroed out, and how many steps."""
 
     present: LossDistribution
     absent: LossDistribution
     num_steps: int
 
 
-def discretise(mechanism: PoissonGaussian, interval: float) -> StepLosses:
+def discretise(mechanism: Protected, interval: float, *, finest: float) -> StepLosses:
     """Replace the pair of distributions of one step by a dominating pair on multiples of the interval.
 
-    The line before the first point starts at delta(t = 0) = 1 and the curve stays level after the last
-    point, both above the true curve. Swapping the pair mirrors the losses and weighs each with exp(-loss);
-    what the first line cuts off, at most the tail beyond ten standard deviations, becomes an infinite loss.
+    Args:
+        mechanism: all steps of a `Gaussian` become one, as they do in the claim.
+        interval: distance of two neighbouring losses, in nats.
+        finest: interval of the claim, to whose multiples it rounds up a `DiscreteLaplace`'s two losses.
     """
-    sigma, rate = mechanism.noise_multiplier, float(mechanism.sample_rate)
-    edges = loss_range(sigma, rate)
+    if isinstance(mechanism, DiscreteLaplace):
+        losses = _discrete_laplace(1 / mechanism.noise_multiplier, interval, finest)
+        return StepLosses(present=losses, absent=losses, num_steps=mechanism.num_steps)
+    edges = loss_range(mechanism)
     first, last = math.floor(edges.low / interval), math.ceil(edges.high / interval)
-    losses: Floats = np.arange(first, last + 1, dtype=np.float64) * interval
-    curve = _hockey_stick(losses, sigma, rate)
+    points: Floats = np.arange(first, last + 1, dtype=np.float64) * interval
+    if isinstance(mechanism, Laplace):
+        curve = _laplace_hockey_stick(points, 1 / mechanism.noise_multiplier)
+        losses = _connect(first, curve, interval)
+        return StepLosses(present=losses, absent=losses, num_steps=mechanism.num_steps)
+    sigma, rate, num_steps = _as_sampled(mechanism)
+    present = _connect(first, _hockey_stick(points, sigma, rate), interval)
+    return StepLosses(present=present, absent=_swap(present, points), num_steps=num_steps)
+
+
+def _connect(first: int, curve: Floats, interval: float) -> LossDistribution:
+    """Join the points of a curve delta(exp(loss)) by straight lines, and read off the losses of that curve.
+
+    The line before the first point starts at delta(t = 0) = 1 and the curve stays level after the last
+    point, both above the true curve.
+    """
     slopes = np.diff(curve)
-    present = np.zeros_like(curve)
-    present[:-1] += slopes / math.expm1(interval)
-    present[1:] += slopes / math.expm1(-interval)
-    present[0] += 1 - curve[0]
-    absent = (present * np.exp(np.minimum(-losses, 700.0)))[::-1]
-    return StepLosses(
-        present=LossDistribution(first=first, probabilities=present, infinite=float(curve[-1])),
-        absent=LossDistribution(first=-last, probabilities=absent, infinite=float(special.ndtr(-_SIGMAS))),
-        num_steps=mechanism.num_steps,
-    )
+    masses = np.zeros_like(curve)
+    masses[:-1] += slopes / math.expm1(interval)
+    masses[1:] += slopes / math.expm1(-interval)
+    masses[0] += 1 - curve[0]
+    return LossDistribution(first=first, probabilities=masses, infinite=float(curve[-1]))
+
+
+def _swap(present: LossDistribution, points: Floats) -> LossDistribution:
+    """Exchange the two distributions of a pair: losses change sign and weigh exp(-loss) of what they did.
+
+    What the first line cuts off, at most the tail beyond ten standard deviations, becomes an infinite loss.
+    """
+    masses = (present.probabilities * np.exp(np.minimum(-points, 700.0)))[::-1]
+    last = present.first + len(points) - 1
+    return LossDistribution(first=-last, probabilities=masses, infinite=float(special.ndtr(-_SIGMAS)))
+
+
+def _discrete_laplace(loss: float, interval: float, finest: float) -> LossDistribution:
+    """Divide each of the two losses, rounded up as the claim does, among its two neighbours on the grid.
+
+    Joining the points of a curve does the same to a single loss; this does it without differences of nearly
+    equal numbers. Both the probability and that of the other distribution, exp(-loss) times it, are kept.
+    """
+    rounded = np.array([math.ceil(-loss / finest), math.ceil(loss / finest)]) * finest
+    first, last = math.floor(rounded[0] / interval), math.ceil(rounded[1] / interval)
+    masses: Floats = np.zeros(last - first + 2)
+    for value, probability in zip(rounded, special.expit([-loss, loss]), strict=True):
+        index = math.floor(value / interval)
+        upper = probability * math.expm1(min(index * interval - value, 0.0)) / math.expm1(-interval)
+        masses[index - first : index - first + 2] += probability - upper, upper
+    return LossDistribution(first=first, probabilities=masses, infinite=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossRange:
-    """The losses of one step between ten standard deviations of noise on either side."""
+    """The losses of one step, with normal noise between ten standard deviations on either side."""
 
     low: float
     high: float
@@ -115,13 +153,23 @@ class LossRange:
         return self.high - self.low
 
 
-def loss_range(sigma: float, rate: float) -> LossRange:
+def loss_range(mechanism: Protected) -> LossRange:
     """Return the losses that a grid has to cover."""
+    if isinstance(mechanism, Laplace | DiscreteLaplace):
+        return LossRange(low=-1 / mechanism.noise_multiplier, high=1 / mechanism.noise_multiplier)
+    sigma, rate, _ = _as_sampled(mechanism)
     low, high = (
         float(np.logaddexp(_log_or_minus_infinity(1 - rate), math.log(rate) + (2 * x - 1) / (2 * sigma**2)))
         for x in (-_SIGMAS * sigma, 1 + _SIGMAS * sigma)
     )
     return LossRange(low=low, high=high)
+
+
+def _as_sampled(mechanism: PoissonGaussian | Gaussian) -> tuple[float, float, int]:
+    """Return sigma, rate and steps; steps of a `Gaussian` are one step with their joint sigma, exactly."""
+    if isinstance(mechanism, Gaussian):
+        return mechanism.noise_multiplier / math.sqrt(mechanism.num_steps), 1.0, 1
+    return mechanism.noise_multiplier, float(mechanism.sample_rate), mechanism.num_steps
 
 
 def _log_or_minus_infinity(value: float) -> float:
@@ -142,3 +190,13 @@ def _hockey_stick(losses: Floats, sigma: float, rate: float) -> Floats:
     above = np.exp(math.log(rate) + special.log_ndtr((1 - threshold) / sigma))
     above -= np.exp(log_excess + special.log_ndtr(-threshold / sigma))
     return np.where(reached, np.maximum(above, 0.0), -np.expm1(np.minimum(losses, 0.0)))
+
+
+def _laplace_hockey_stick(losses: Floats, largest: float) -> Floats:
+    """Return delta at each loss of Laplace noise whose largest loss is 1 / b.
+
+    Up to the output with loss e, the probabilities are 1 - exp((e - 1/b) / 2) / 2 with the record and
+    exp(-(e + 1/b) / 2) / 2 without it.
+    """
+    between = -np.expm1(np.minimum(losses - largest, 0.0) / 2)
+    return np.where(losses >= -largest, between, -np.expm1(np.minimum(losses, 0.0)))

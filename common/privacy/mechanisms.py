@@ -7,88 +7,59 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 from common.errors import ConfigError, LedgerError
 from common.privacy.decimals import decimal_text, parse_decimal
+from common.privacy.noise import (
+    MAX_INTEGER,
+    DiscreteLaplace,
+    Gaussian,
+    Laplace,
+    PoissonGaussian,
+    Protected,
+    Setting,
+    Unprotected,
+)
 
-MAX_INTEGER = 2**53 - 1
-"""Largest integer that RFC 8785 can write without loss."""
+__all__ = [
+    "MAX_INTEGER",
+    "DiscreteLaplace",
+    "Gaussian",
+    "Laplace",
+    "Mechanism",
+    "PoissonGaussian",
+    "Protected",
+    "Unprotected",
+    "from_json",
+    "merge",
+    "to_json",
+]
 
-
-def _check_steps(num_steps: int) -> None:
-    if isinstance(num_steps, bool) or not isinstance(num_steps, int) or not 1 <= num_steps <= MAX_INTEGER:
-        raise ConfigError(f"num_steps is {num_steps!r}, permitted is a whole number of at least 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoissonGaussian:
-    """Noisy gradient sums over batches that hold each record independently with the same probability.
-
-    Source: Abadi et al. 2016, Algorithm 1; Mironov, Talwar, Zhang 2019, section 3.
-
-    Args:
-        noise_multiplier: standard deviation of the noise over the clipping norm, above 0.
-        sample_rate: probability that a record is in a batch, in (0, 1], exact.
-        num_steps: number of noisy sums, at least 1.
-
-    Raises:
-        ConfigError: when a value is out of its range.
-
-    Privacy: one record, zero-out adjacency; the batch, its size and its members stay with the client.
-    """
-
-    noise_multiplier: float
-    sample_rate: Fraction
-    num_steps: int
-
-    def __post_init__(self) -> None:
-        sigma, rate = self.noise_multiplier, self.sample_rate
-        if not (math.isfinite(sigma) and sigma > 0):
-            raise ConfigError(f"noise_multiplier is {sigma!r}, permitted is a finite number above 0")
-        if not isinstance(rate, Fraction) or not 0 < rate <= 1:
-            raise ConfigError(f"sample_rate is {rate!r}, permitted is a Fraction above 0 and at most 1")
-        if rate.denominator > MAX_INTEGER:
-            raise ConfigError(
-                f"sample_rate {float(rate):.6g} has the denominator {rate.denominator}, permitted is at most "
-                f"{MAX_INTEGER}: give it as a ratio of whole numbers, such as Fraction('0.2')"
-            )
-        _check_steps(self.num_steps)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unprotected:
-    """Training without noise: its epsilon is infinite, and so is that of every history that holds it.
-
-    Raises:
-        ConfigError: when `num_steps` is below 1.
-    """
-
-    num_steps: int
-
-    def __post_init__(self) -> None:
-        _check_steps(self.num_steps)
-
-
-Mechanism = PoissonGaussian | Unprotected
+Mechanism = PoissonGaussian | Gaussian | Laplace | DiscreteLaplace | Unprotected
 
 _POISSON_GAUSSIAN = "poisson-gaussian"
 _UNPROTECTED = "unprotected"
+_ADDITIVE: dict[str, type[Gaussian | Laplace | DiscreteLaplace]] = {
+    "gaussian": Gaussian,
+    "laplace": Laplace,
+    "discrete-laplace": DiscreteLaplace,
+}
+_ADDITIVE_NAMES = {kind: name for name, kind in _ADDITIVE.items()}
 
 
 def to_json(mechanism: Mechanism) -> dict[str, Any]:
     """Give a mechanism its form in a ledger: decimal strings and integers, never a float."""
     if isinstance(mechanism, Unprotected):
         return {"type": _UNPROTECTED, "steps": mechanism.num_steps}
-    rate = mechanism.sample_rate
-    return {
-        "type": _POISSON_GAUSSIAN,
-        "noise_multiplier": decimal_text(mechanism.noise_multiplier),
-        "sample_rate": [rate.numerator, rate.denominator],
-        "steps": mechanism.num_steps,
-    }
+    value: dict[str, Any] = {"noise_multiplier": decimal_text(mechanism.noise_multiplier)}
+    if isinstance(mechanism, PoissonGaussian):
+        value |= {"type": _POISSON_GAUSSIAN, "sample_rate": list(mechanism.sample_rate.as_integer_ratio())}
+    else:
+        value |= {"type": _ADDITIVE_NAMES[type(mechanism)]}
+    return value | {"steps": mechanism.num_steps}
 
 
 def from_json(value: object) -> Mechanism:
@@ -116,8 +87,13 @@ def from_json(value: object) -> Mechanism:
 
 def _read_poisson_gaussian(value: Mapping[str, Any]) -> PoissonGaussian:
     return PoissonGaussian(
-        noise_multiplier=_read_sigma(value), sample_rate=_read_rate(value), num_steps=_read_steps(value)
+        noise_multiplier=_read_noise(value), sample_rate=_read_rate(value), num_steps=_read_steps(value)
     )
+
+
+def _read_additive(value: Mapping[str, Any]) -> Mechanism:
+    kind = _ADDITIVE[value["type"]]
+    return kind(noise_multiplier=_read_noise(value), num_steps=_read_steps(value))
 
 
 def _read_unprotected(value: Mapping[str, Any]) -> Unprotected:
@@ -127,10 +103,11 @@ def _read_unprotected(value: Mapping[str, Any]) -> Unprotected:
 _READERS: dict[str, Callable[[Mapping[str, Any]], Mechanism]] = {
     _POISSON_GAUSSIAN: _read_poisson_gaussian,
     _UNPROTECTED: _read_unprotected,
+    **dict.fromkeys(_ADDITIVE, _read_additive),
 }
 
 
-def _read_sigma(value: Mapping[str, Any]) -> float:
+def _read_noise(value: Mapping[str, Any]) -> float:
     try:
         return parse_decimal(value.get("noise_multiplier"))
     except ValueError as error:
@@ -163,19 +140,23 @@ def _read_rate(value: Mapping[str, Any]) -> Fraction:
 def merge(mechanisms: Iterable[Mechanism]) -> tuple[Mechanism, ...]:
     """Join the steps of equal mechanisms: the same cost in fewer terms, in one fixed order.
 
+    Audits call this with hundreds of entries for every round of every client, so equality is decided on
+    `setting`, whose numbers hash ten times as fast as a `Fraction`.
+
     Returns:
-        One `PoissonGaussian` for each (noise_multiplier, sample_rate), ascending, then any `Unprotected`.
+        One `PoissonGaussian` for each (noise_multiplier, sample_rate), ascending, then one `Gaussian`,
+        `Laplace` and `DiscreteLaplace` for each noise multiplier, ascending, then any `Unprotected`.
     """
-    steps: dict[tuple[float, Fraction], int] = {}
-    unprotected = 0
+    steps: dict[Setting, int] = {}
+    examples: dict[Setting, Mechanism] = {}
     for mechanism in mechanisms:
-        if isinstance(mechanism, Unprotected):
-            unprotected += mechanism.num_steps
+        setting = mechanism.setting
+        if setting in steps:
+            steps[setting] += mechanism.num_steps
         else:
-            key = (float(mechanism.noise_multiplier), mechanism.sample_rate)
-            steps[key] = steps.get(key, 0) + mechanism.num_steps
-    merged: tuple[Mechanism, ...] = tuple(
-        PoissonGaussian(noise_multiplier=sigma, sample_rate=rate, num_steps=steps[sigma, rate])
-        for sigma, rate in sorted(steps)
-    )
-    return merged + ((Unprotected(num_steps=unprotected),) if unprotected else ())
+            steps[setting], examples[setting] = mechanism.num_steps, mechanism
+    return tuple(_with_steps(examples[setting], steps[setting]) for setting in sorted(steps))
+
+
+def _with_steps(mechanism: Mechanism, num_steps: int) -> Mechanism:
+    return mechanism if mechanism.num_steps == num_steps else replace(mechanism, num_steps=num_steps)
