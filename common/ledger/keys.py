@@ -12,9 +12,7 @@ from typing import Self
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
-    KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
     PublicFormat,
@@ -23,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from common.errors import LedgerError
 from common.ledger.durable import make_folder, write_new_file
+from common.ledger.protection import encrypted_pem
 
 ENTRY = b"application/vnd.fedledger.entry+json"
 RECEIPT = b"application/vnd.fedledger.receipt+json"
@@ -73,10 +72,10 @@ class SigningKey:
         Raises:
             LedgerError: when the file exists (a key is never overwritten) or cannot be written.
         """
-        protection: KeySerializationEncryption = NoEncryption()
+        form = Encoding.DER if passphrase else Encoding.PEM
+        pem = self._private.private_bytes(form, PrivateFormat.PKCS8, NoEncryption())
         if passphrase:
-            protection = BestAvailableEncryption(passphrase.encode())
-        pem = self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
+            pem = encrypted_pem(pem, passphrase)
         try:
             make_folder(path.parent, mode=0o700)
             write_new_file(path, pem, mode=0o600)
