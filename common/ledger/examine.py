@@ -77,12 +77,12 @@ class Judgement:
             return self.message
         if self.view is None:
             return f"{self.file}: damaged, {self.flaw}: {self.message.removeprefix(f'{self.file} ')}"
-        view, receipts = self.view, _receipts(self.view)
+        view = self.view
         since = f", {self.since} after the expected head" if self.since else ""
         return (
             f"{self.file}: verified, {len(view.entries)} entries{since}, n {view.num_examples}, "
-            f"{len(view.reservations())} charges, {receipts} receipts, key {fingerprint(view.public_key)}, "
-            f"head {view.head}"
+            f"{_counted(len(view.reservations()), 'charge')}, {_counted(_receipts(view), 'receipt')}, "
+            f"key {fingerprint(view.public_key)}, head {view.head}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -161,3 +161,7 @@ def _check_key(view: LedgerView, key: str | None) -> None:
 
 def _receipts(view: LedgerView) -> int:
     return sum(isinstance(entry.body, Acknowledged) for entry in view.entries)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

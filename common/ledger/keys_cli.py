@@ -32,8 +32,9 @@ def new(
         bool, typer.Option("--passphrase", help=f"Protect it: ${PASSPHRASE_VARIABLE}, or asked for.")
     ] = False,
 ) -> None:
-    """Make a signing key that only its owner can read; an existing file is never overwritten.
+    """Make a key for signing ledgers.
 
+    Only its owner can read it, and an existing file is never overwritten.
     With $FEDLEDGER_PASSPHRASE set the key is protected by it, asked for or not.
     """
     _refuse_beside_ledgers(path)
@@ -48,7 +49,10 @@ def new(
 
 
 def show(path: KeyFile) -> None:
-    """Print a key's public half, and how its file is protected; never the private half."""
+    """Print a key's public half.
+
+    And how its file is protected; never the private half.
+    """
     _print_key(path, SigningKey.load(path, _passphrase_for(path)))
 
 
@@ -62,8 +66,9 @@ def rotate(
         ),
     ] = False,
 ) -> None:
-    """Make a new key and let it sign every later entry of a ledger; the old key is kept beside it.
+    """Hand a ledger to a new key.
 
+    The new key signs every later entry; the old one is kept beside it, as PATH.retired-1.
     Without --passphrase the new key is protected as the old one is. Stop clients of this ledger first.
     """
     _refuse_beside_ledgers(key)
@@ -104,7 +109,7 @@ def _passphrase_for(path: Path) -> str | None:
     """Return the passphrase from the environment, or ask for it where a key needs one."""
     secret = passphrase_from_environment()
     if secret is None and path.exists() and is_protected(path) and _can_ask():
-        return str(typer.prompt(f"Passphrase of {path}", hide_input=True, err=True))
+        return _ask(f"Passphrase of {path}", twice=False)
     return secret
 
 
@@ -113,7 +118,14 @@ def _ask_twice(variable: str) -> str:
         raise ConfigError(
             f"--passphrase needs a terminal to ask on: put the passphrase into ${variable} instead"
         )
-    return str(typer.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True))
+    return _ask("New passphrase", twice=True)
+
+
+def _ask(question: str, *, twice: bool) -> str:
+    try:
+        return str(typer.prompt(question, hide_input=True, confirmation_prompt=twice, err=True))
+    except typer.Abort:
+        raise ConfigError("no passphrase was given, so nothing was done: try again") from None
 
 
 def _can_ask() -> bool:
