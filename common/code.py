@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import common
 
-_PACKAGES = ("client", "common", "server")
+PACKAGES = ("client", "common", "server")
 
 
 @cache
@@ -17,9 +18,19 @@ def code_digest() -> str:
 
     Two records with one digest were made by the same code; the digest is stated by whoever made the record.
     """
+    return source_digest(installed_sources())
+
+
+def installed_sources() -> dict[str, bytes]:
+    """Read the program's own source files, by their path below the folder that holds its packages."""
     root = Path(next(iter(common.__path__))).parent
+    files = [file for package in PACKAGES for file in (root / package).rglob("*.py")]
+    return {file.relative_to(root).as_posix(): file.read_bytes() for file in files}
+
+
+def source_digest(sources: Mapping[str, bytes]) -> str:
+    """Return the SHA-256 (hex) over names and content of source files, wherever they come from."""
     digest = hashlib.sha256()
-    for package in _PACKAGES:
-        for file in sorted((root / package).rglob("*.py")):
-            digest.update(f"{file.relative_to(root).as_posix()}\0".encode() + file.read_bytes() + b"\0")
+    for name in sorted(sources, key=PurePosixPath):
+        digest.update(f"{name}\0".encode() + sources[name] + b"\0")
     return digest.hexdigest()
