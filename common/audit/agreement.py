@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _SAME_PROGRAM = 1e-6
-_OTHER_PROGRAM = 1e-3
+OTHER_PROGRAM = 1e-3
 """Shares by which figures may differ: transforms round differently on machines, bounds between versions."""
 
 _SMALLEST = 1e-9
@@ -45,7 +45,7 @@ def first_difference(recomputed: Mapping[str, Any], recorded: Mapping[str, Any])
         return _whole(dict(recomputed), recorded, "", _SAME_PROGRAM)
     for name in _FIGURES:
         if name in recomputed and name in recorded:
-            place = _shared(recomputed[name], recorded[name], name, _OTHER_PROGRAM)
+            place = _shared(recomputed[name], recorded[name], name, OTHER_PROGRAM)
             if place:
                 return place
     return ""

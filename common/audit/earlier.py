@@ -8,13 +8,14 @@ its figures where another version did.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from common.audit.agreement import first_difference, same_program
+from common.audit.agreement import OTHER_PROGRAM, first_difference, same_program
 from common.audit.assemble import with_findings
 from common.audit.findings import Finding, error
 from common.audit.history import ClientLedger
@@ -23,6 +24,7 @@ from common.audit.reading import Record
 from common.audit.report import AuditReport
 from common.audit.verify_log import Sighting, check_sightings
 from common.errors import CheckpointError
+from common.privacy.accounting import epsilon_upper_bound
 
 REPORT, CONTRADICTED = "report", "report.contradicted"
 
@@ -35,6 +37,7 @@ class _Client(Record):
     ledger_id: str
     entries: int
     head: str
+    epsilon: float | None
 
 
 class _Log(Record):
@@ -45,6 +48,7 @@ class _Standing(Record):
     """How far the records were when a report was written."""
 
     rounds: int
+    epsilon: float | None
     clients: tuple[_Client, ...]
     log: _Log | None = None
 
@@ -68,32 +72,32 @@ def check_earlier(report: AuditReport, ledgers: Sequence[ClientLedger], folder: 
 
 
 def set_aside(report: AuditReport, ledgers: Sequence[ClientLedger], folder: Path) -> None:
-    """Keep earlier reports that the records contradict under another name, so that none is overwritten.
+    """Keep an earlier report that the records contradict under another name, so that it is not overwritten.
 
     Raises:
         CheckpointError: when the file system refuses.
     """
-    contradicted = {
-        ".html": any(_other_page(report, folder)),
-        ".json": any(_contradictions(report, ledgers, folder / f"{REPORT}.json")),
-    }
-    for suffix in (suffix for suffix, contradicts in contradicted.items() if contradicts):
+    data = any(_contradictions(report, ledgers, folder / f"{REPORT}.json"))
+    page = data or any(_other_page(report, folder))
+    for suffix in (suffix for suffix, contradicted in ((".json", data), (".html", page)) if contradicted):
+        path = folder / f"{REPORT}{suffix}"
         try:
-            (folder / f"{REPORT}{suffix}").replace(folder / f"{CONTRADICTED}{suffix}")
+            if path.exists():
+                path.replace(folder / f"{CONTRADICTED}{suffix}")
         except OSError as problem:
             raise CheckpointError(
-                f"{folder / REPORT}{suffix} cannot be renamed ({problem.strerror}): choose another --out"
+                f"{path} cannot be renamed ({problem.strerror}): choose another --out"
             ) from None
 
 
 def _kept(report: AuditReport, ledgers: Sequence[ClientLedger], folder: Path) -> Iterator[Finding]:
     """Yield what was set aside before; that it is there is a finding even where it is no longer clear why."""
-    for suffix in (".json", ".html"):
-        path = folder / f"{CONTRADICTED}{suffix}"
-        if not path.exists():
-            continue
-        reasons = [*_contradictions(report, ledgers, path)] if suffix == ".json" else []
-        yield from reasons or [_differs("An earlier report was not what the records support", path)]
+    data, page = folder / f"{CONTRADICTED}.json", folder / f"{CONTRADICTED}.html"
+    if data.exists():
+        reasons = [*_contradictions(report, ledgers, data)]
+        yield from reasons or [_differs("An earlier report was not what the records support", data)]
+    elif page.exists():
+        yield _differs("An earlier page of the report showed something else than the records do", page)
 
 
 def _differs(text: str, path: Path) -> Finding:
@@ -111,7 +115,10 @@ def _contradictions(report: AuditReport, ledgers: Sequence[ClientLedger], path: 
         return
     gone = [*_gone(standing, report, ledgers, path)]
     yield from gone
-    if gone or _grown(standing, report):
+    if gone:
+        return
+    if _grown(standing, report):
+        yield from _understated(standing, ledgers, path)
         return
     place = first_difference(_as_recorded(report, recorded).to_json(), recorded)
     if place:
@@ -144,10 +151,32 @@ def _gone(
 
 def _grown(standing: _Standing, report: AuditReport) -> bool:
     """Say whether there are records that the report cannot know, or ledgers that cannot be read any more."""
-    then = {(client.ledger_id, client.head) for client in standing.clients}
-    now = {(client.ledger_id, client.head) for client in report.clients}
-    longer_log = report.log is not None and (standing.log is None or report.log.size > standing.log.size)
-    return then != now or len(report.rounds) > standing.rounds or longer_log
+    now = {client.ledger_id: client.head for client in report.clients}
+    if any(now.get(client.ledger_id) != client.head for client in standing.clients):
+        return True
+    if report.log is not None:
+        return standing.log is None or report.log.size > standing.log.size
+    return len(report.rounds) > standing.rounds or len(now) > len(standing.clients)
+
+
+def _understated(standing: _Standing, ledgers: Sequence[ClientLedger], path: Path) -> Iterator[Finding]:
+    """Yield that a report which is out of date states less than its ledgers had charged by then."""
+    by_id = {ledger.view.genesis.ledger_id: ledger for ledger in ledgers}
+    for client in standing.clients:
+        ledger = by_id.get(client.ledger_id)
+        if ledger is None:
+            continue
+        then = [charge for charge in ledger.charges if charge.sequence < client.entries]
+        spent = (mechanism for charge in then for mechanism in charge.body.mechanisms)
+        bound = epsilon_upper_bound(spent, ledger.view.genesis.delta)
+        if min(_number(client.epsilon), _number(standing.epsilon)) < bound * (1 - OTHER_PROGRAM):
+            text = f"An earlier report gives client {client.partition_id} less than it had spent by then"
+            yield _differs(text, path)
+
+
+def _number(epsilon: float | None) -> float:
+    """Return an epsilon of a report, in which null stands for no limit."""
+    return math.inf if epsilon is None else epsilon
 
 
 def _as_recorded(report: AuditReport, recorded: Mapping[str, Any]) -> AuditReport:
@@ -168,21 +197,26 @@ def _passes(finding: Finding) -> bool:
 
 
 def _other_page(report: AuditReport, folder: Path) -> Iterator[Finding]:
-    """Yield that report.html is not the page of the report.json beside it, where both are up to date."""
+    """Yield that report.html is not the page of the records, where it is up to date and of this program."""
     page, data = folder / f"{REPORT}.html", folder / f"{REPORT}.json"
     if not page.exists():
         return
-    expected = report
     try:
-        if data.exists():
-            recorded = json.loads(data.read_text(encoding="utf-8"))
-            if _grown(_Standing.model_validate(recorded), report) or not same_program(
-                report.to_json(), recorded
-            ):
-                return
-            expected = _as_recorded(report, recorded)
-        same = page.read_bytes() == render(expected).encode()
+        shown = page.read_text(encoding="utf-8")
+        recorded = json.loads(data.read_text(encoding="utf-8")) if data.exists() else None
+        expected = _page_of(report, recorded, shown)
     except (OSError, ValueError, RecursionError):
         return
-    if not same:
+    if expected is not None and shown != render(expected):
         yield _differs("An earlier page of the report shows something else than the records do", page)
+
+
+def _page_of(report: AuditReport, recorded: Mapping[str, Any] | None, shown: str) -> AuditReport | None:
+    """Return the report that a page must show, None where nothing says that it is up to date."""
+    if recorded is None:
+        dated = all(mark in shown for mark in (report.code_digest, *(c.head for c in report.clients)))
+        return report if dated else None
+    current = not _grown(_Standing.model_validate(recorded), report)
+    if current and same_program(report.to_json(), recorded):
+        return _as_recorded(report, recorded)
+    return None
