@@ -59,7 +59,7 @@ class Answers:
 
 def _charge_of(ledger: LedgerView, state: RunState, update: str) -> Reserve:
     """Return the charge of an update, which must be what the ledger records last as released."""
-    last = ledger.entries[-1].body
+    last = ledger.last_deed.body
     expected = (state.run, state.round + 1, update)
     if not isinstance(last, Release) or (last.run, last.round, last.update) != expected:
         raise MessageError("its ledger does not end with the release of this very update")

@@ -134,10 +134,10 @@ class ReceiptBook:
         """Write receipts for the last RELEASE of each ledger, and the record of the round.
 
         Args:
-            ledgers: of the clients whose update was used, each with its RELEASE as last entry.
+            ledgers: of the clients whose update was used, each with its RELEASE as last deed.
             record: the round's line in rounds.jsonl.
         """
-        releases = [ledger for ledger in ledgers if ledger.head not in self._receipts]
+        releases = [ledger for ledger in ledgers if ledger.last_deed.hash not in self._receipts]
         leaves = [
             self._receipt(ledger, self._log.size + place, run, number)
             for place, ledger in enumerate(releases)
@@ -160,8 +160,8 @@ class ReceiptBook:
             server_key=self._key.public,
             index=index,
             ledger_id=ledger.genesis.ledger_id,
-            sequence=ledger.entries[-1].sequence,
-            entry=ledger.head,
+            sequence=ledger.last_deed.sequence,
+            entry=ledger.last_deed.hash,
             run=run,
             round=number,
         )

@@ -67,6 +67,11 @@ class LedgerView:
         """SHA-256 (hex) of the last line: it stands for everything before it."""
         return self.entries[-1].hash
 
+    @property
+    def last_deed(self) -> Entry:
+        """The last entry that is the client's own doing: receipts may follow it."""
+        return next(entry for entry in reversed(self.entries) if not isinstance(entry.body, Acknowledged))
+
     def reservations(self) -> tuple[Reserve, ...]:
         """Return every charge, in order."""
         return tuple(entry.body for entry in self.entries if isinstance(entry.body, Reserve))

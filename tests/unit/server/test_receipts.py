@@ -89,6 +89,14 @@ def test_confirming_again_gives_the_same_receipt(home, client):
     assert [leaf["type"] for leaf in leaves(home)] == ["RECEIPT", "ROUND", "ROUND"]
 
 
+def test_confirming_again_a_release_whose_receipt_was_delivered_adds_none(home, client):
+    with ReceiptBook.open(home) as book:
+        book.confirm([trained(client)], "line", "run", 1)
+        client.keep(book.deliveries(view(client)))
+        book.confirm([view(client)], "line", "run", 1)
+    assert [leaf["type"] for leaf in leaves(home)] == ["RECEIPT", "ROUND", "ROUND"]
+
+
 def test_a_book_opened_again_remembers(home, client):
     with ReceiptBook.open(home) as book:
         enrolled(book, client)
