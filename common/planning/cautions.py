@@ -29,12 +29,17 @@ def meaning(plan: Plan) -> str:
     """Say in one sentence what the noise means for learning."""
     if not any(group.own_rounds for group in plan.groups):
         return "No client can afford a single round, so nothing can be learnt."
-    ratio = plan.typical.noise_to_signal if plan.average is None else plan.average
-    what = "one step of this client" if plan.average is None else "an averaged update"
-    share = f"In {what} the noise is {ratio_text(ratio)} times as long as the longest possible signal"
-    if ratio <= LITTLE:
+    if plan.average is None:
+        ratio = ratio_text(plan.typical.noise_to_signal)
+        return (
+            f"In one step of this client the noise is {ratio} times as long as the longest possible signal; "
+            "averaging with others alike, k in all, divides that by the square root of k."
+        )
+    ratio = ratio_text(plan.average)
+    share = f"In an averaged update the noise is {ratio} times as long as the longest possible signal"
+    if plan.average <= LITTLE:
         return f"{share}: little, so expect to learn nearly as well as without noise."
-    if ratio <= MUCH:
+    if plan.average <= MUCH:
         return f"{share}: clearly felt, so expect slower learning and a less accurate model."
     return f"{share}: the noise drowns the signal, so expect to learn little."
 

@@ -37,6 +37,7 @@ class GroupPlan:
         budget: epsilon that must not be exceeded, None where it was asked for.
         noise_to_signal: of one step of one client.
         burden: whether the average would be less noisy without such a client.
+        fits: whether at least one round is planned and all of them keep within the budget.
         curve: epsilon after each round; empty where too many kinds of clients are planned for.
     """
 
@@ -60,12 +61,8 @@ class GroupPlan:
     budget: float | None
     noise_to_signal: float
     burden: bool
+    fits: bool
     curve: tuple[CurvePoint, ...]
-
-    @property
-    def fits(self) -> bool:
-        """Whether the plan keeps within the budget with at least one round."""
-        return self.own_rounds > 0 and (self.budget is None or self.epsilon <= self.budget)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +160,7 @@ def _group(
         budget=question.epsilon,
         noise_to_signal=contribution(question, solution).noise_to_signal,
         burden=burden,
+        fits=solution.fits,
         curve=epsilon_curve(question, solution, spent.epsilon) if followed else (),
     )
 

@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Literal
 
 from common.errors import ConfigError
-from common.privacy.budget import check_delta, default_delta
-from common.privacy.mechanisms import Mechanism, merge
+from common.privacy.budget import PrivacyBudget, check_delta, default_delta
+from common.privacy.mechanisms import Mechanism
 
 Unknown = Literal["noise", "rounds", "epsilon", "nothing"]
 """What is asked for; "nothing" asks whether all three fit together."""
@@ -21,10 +21,19 @@ MOST_STEPS = 1_000_000
 MOST_EXAMPLES = 10**9
 MOST_CLIENTS = 100_000
 MOST_PARAMETERS = 10**12
+MOST_EPSILON = 1_000_000_000
 LEAST_SAMPLE_RATE = Fraction(1, 10**6)
 LEAST_NOISE, MOST_NOISE = 0.01, 1000.0
 DEFAULT_PARAMETERS = 62_006
 """Weights of the model `cnn`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """A Renyi filter, which keeps a ledger's lifetime budget whatever settings are chosen later."""
+
+    budget: PrivacyBudget
+    order: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +45,8 @@ class Holding:
         delta: of every epsilon of these data sets, in (0, 1/n].
         count: how many clients hold such a data set, at least 1.
         prior: every mechanism already charged to the data set.
+        filter: what the data set's ledger enforces beside plain composition; None where its settings are
+            fixed for life, and for data sets that have no ledger yet.
 
     Raises:
         ConfigError: when a value is out of its range.
@@ -45,6 +56,7 @@ class Holding:
     delta: float
     count: int = 1
     prior: tuple[Mechanism, ...] = ()
+    filter: Filter | None = None
 
     def __post_init__(self) -> None:
         _check_whole("the number of examples", self.num_examples, MOST_EXAMPLES)
@@ -82,7 +94,7 @@ class Question:
 
     Args:
         holdings: the clients, grouped; at least one group.
-        epsilon: lifetime budget of each, above 0; None if asked for.
+        epsilon: lifetime budget of each, above 0 and at most 1e9; None if asked for.
         rounds: of the whole training, 1 to 1,000,000; None if asked for.
         noise_multiplier: standard deviation of the noise over the clip, 0.01 to 1000; None if asked for.
         sample_rate: chance that an example is in a step, in (0, 1], exact; or None for `batch_size`.
@@ -113,7 +125,8 @@ class Question:
         self._check_unknown()
         self._check_sampling()
         if self.epsilon is not None:
-            _check_number("epsilon", self.epsilon, self.epsilon > 0, "a finite number above 0")
+            permitted = f"above 0 and at most {MOST_EPSILON:,}"
+            _check_number("epsilon", self.epsilon, 0 < self.epsilon <= MOST_EPSILON, permitted)
         if (sigma := self.noise_multiplier) is not None:
             permitted = f"{LEAST_NOISE:g} to {MOST_NOISE:g}"
             _check_number("noise-multiplier", sigma, LEAST_NOISE <= sigma <= MOST_NOISE, permitted)
@@ -190,11 +203,6 @@ class Question:
             _check_number("sample-rate", float(rate), LEAST_SAMPLE_RATE <= rate <= 1, permitted)
         if size is not None:
             _check_whole("batch-size", size, MOST_EXAMPLES)
-
-
-def prior_of(mechanisms: Iterable[Mechanism]) -> tuple[Mechanism, ...]:
-    """Give a history the one form in which equal ones compare equal."""
-    return merge(mechanisms)
 
 
 def _check_number(name: str, value: float, in_range: bool, permitted: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -11,6 +11,7 @@ from common.planning.question import MOST_ROUNDS, Holding, Question
 from common.privacy.accounting import epsilon_upper_bound, within_budget
 from common.privacy.budget import PrivacyBudget
 from common.privacy.calibration import calibrate_noise_multiplier
+from common.privacy.filter import within_filter
 from common.privacy.mechanisms import Mechanism, PoissonGaussian, merge
 
 MOST_POINTS = 40
@@ -27,6 +28,7 @@ class Solution:
         own_rounds: in which such a client is asked, on average; 0 where not even one is affordable.
         affordable: most own rounds within the budget, None without a budget, never above `MOST_ROUNDS`.
         at_least: whether `affordable` is where the search ended, and one round more might fit.
+        fits: whether at least one round is planned and all of them keep within the budget.
     """
 
     holding: Holding
@@ -37,6 +39,7 @@ class Solution:
     own_rounds: int
     affordable: int | None
     at_least: bool
+    fits: bool
 
     def history(self, own_rounds: int) -> tuple[Mechanism, ...]:
         """Return everything charged once that many planned rounds are over."""
@@ -68,57 +71,75 @@ def solve(question: Question, holding: Holding) -> Solution:
     """
     rate = question.sample_rate_at(holding.num_examples)
     sigma = question.noise_multiplier or _calibrated(question, holding, rate)
-    affordable = _affordable(question, holding, sigma, rate)
+    terms = _Terms(question=question, holding=holding, noise_multiplier=sigma, sample_rate=rate)
+    affordable = terms.affordable()
     rounds = question.rounds
     if rounds is None:
         rounds = min(question.rounds_for(affordable or 0), MOST_ROUNDS)
+    own_rounds = question.own_rounds(rounds)
     return Solution(
         holding=holding,
         noise_multiplier=sigma,
         sample_rate=rate,
         steps=question.steps,
         rounds=rounds,
-        own_rounds=question.own_rounds(rounds),
+        own_rounds=own_rounds,
         affordable=affordable,
-        at_least=question.rounds is None and (affordable == MOST_ROUNDS or not _exactly(question)),
+        at_least=question.rounds is None and (affordable == MOST_ROUNDS or not terms.exact),
+        fits=own_rounds > 0 and (question.unknown != "nothing" or terms.keeps(own_rounds, exact=True)),
     )
 
 
-def affordable_rounds(
-    *,
-    budget: PrivacyBudget,
-    noise_multiplier: float,
-    sample_rate: Fraction,
-    steps: int,
-    prior: Sequence[Mechanism] = (),
-    exact: bool = True,
-) -> int:
-    """Return the most rounds that keep within a budget; at most `MOST_ROUNDS`.
+@dataclass(frozen=True, kw_only=True)
+class _Terms:
+    """The mechanism of one kind of client, held against what limits it."""
 
-    Epsilon grows with every round, so the limit is found by doubling and halving.
+    question: Question
+    holding: Holding
+    noise_multiplier: float
+    sample_rate: Fraction
 
-    Args:
-        steps: of one round.
-        prior: every mechanism already charged to the data set.
-        exact: False decides by a bound at most about 0.02 % too high, and so may stop a little early.
-    """
+    @property
+    def exact(self) -> bool:
+        """A close call takes the accountant half a second, too long for hundreds of different clients."""
+        return len(self.question.holdings) <= MOST_EXACT
 
-    def fits(rounds: int) -> bool:
+    def affordable(self) -> int | None:
+        """Return the most own rounds within the budget, at most `MOST_ROUNDS`; None without a budget.
+
+        Epsilon grows with every round, so the limit is found by doubling and halving.
+        """
+        if self.question.epsilon is None:
+            return None
+        if self.question.unknown == "noise":
+            return self.question.own_rounds(self.question.rounds or 1)
+        low, high = 0, 1
+        while high <= MOST_ROUNDS and self.keeps(high, exact=self.exact):
+            low, high = high, 2 * high
+        high = min(high, MOST_ROUNDS + 1)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.keeps(middle, exact=self.exact) else (low, middle)
+        return low
+
+    def keeps(self, own_rounds: int, *, exact: bool) -> bool:
+        """Say whether so many rounds keep within the budget, and within the ledger's filter if it has one.
+
+        Args:
+            exact: False decides by a bound at most about 0.02 % too high, and so may refuse a close call.
+        """
+        budget, limit = _budget(self.question, self.holding), self.holding.filter
         mechanism = PoissonGaussian(
-            noise_multiplier=noise_multiplier, sample_rate=sample_rate, num_steps=steps * rounds
+            noise_multiplier=self.noise_multiplier,
+            sample_rate=self.sample_rate,
+            num_steps=self.question.steps * own_rounds,
         )
+        history = (*self.holding.prior, mechanism)
+        if limit and not within_filter(history, limit.budget, limit.order):
+            return False
         if exact:
-            return within_budget((*prior, mechanism), budget)
-        return epsilon_upper_bound((*prior, mechanism), budget.delta) <= budget.epsilon
-
-    low, high = 0, 1
-    while high <= MOST_ROUNDS and fits(high):
-        low, high = high, 2 * high
-    high = min(high, MOST_ROUNDS + 1)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
+            return within_budget(history, budget)
+        return epsilon_upper_bound(history, budget.delta) <= budget.epsilon
 
 
 def epsilon_curve(question: Question, solution: Solution, final: float) -> tuple[CurvePoint, ...]:
@@ -145,37 +166,26 @@ def curve_rounds(rounds: int) -> tuple[int, ...]:
 
 
 def _calibrated(question: Question, holding: Holding, rate: Fraction) -> float:
-    own_rounds = question.own_rounds(question.rounds or 1)
+    """Return the least noise that keeps within the budget, and within the ledger's filter if it has one."""
+    num_steps = question.steps * question.own_rounds(question.rounds or 1)
+    budget, limit = _budget(question, holding), holding.filter
     try:
-        return calibrate_noise_multiplier(
-            budget=_budget(question, holding),
-            sample_rate=rate,
-            num_steps=question.steps * own_rounds,
-            prior=holding.prior,
+        noise = calibrate_noise_multiplier(
+            budget=budget, sample_rate=rate, num_steps=num_steps, prior=holding.prior
         )
+        if limit is None:
+            return noise
+        filtered = calibrate_noise_multiplier(
+            budget=limit.budget,
+            sample_rate=rate,
+            num_steps=num_steps,
+            prior=holding.prior,
+            filter_order=limit.order,
+        )
+        return max(noise, filtered)
     except BudgetExhausted as error:
         raise BudgetExhausted(f"a client with {holding.num_examples:,} examples: {error}") from None
 
 
-def _affordable(question: Question, holding: Holding, sigma: float, rate: Fraction) -> int | None:
-    if question.epsilon is None:
-        return None
-    if question.unknown == "noise":
-        return question.own_rounds(question.rounds or 1)
-    return affordable_rounds(
-        budget=_budget(question, holding),
-        noise_multiplier=sigma,
-        sample_rate=rate,
-        steps=question.steps,
-        prior=holding.prior,
-        exact=_exactly(question),
-    )
-
-
-def _exactly(question: Question) -> bool:
-    """A close call takes the accountant half a second, too long for hundreds of different clients."""
-    return len(question.holdings) <= MOST_EXACT
-
-
 def _budget(question: Question, holding: Holding) -> PrivacyBudget:
-    return PrivacyBudget(epsilon=question.epsilon or 0.0, delta=holding.delta)
+    return PrivacyBudget(epsilon=question.epsilon or math.nan, delta=holding.delta)

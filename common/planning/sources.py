@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from common.audit.records import Partitions
 from common.errors import ConfigError
-from common.ledger import LedgerView, read_ledger
-from common.planning.question import MOST_CLIENTS, Holding, prior_of
-from common.privacy.mechanisms import PoissonGaussian
+from common.ledger import Genesis, LedgerView, read_ledger
+from common.planning.question import MOST_CLIENTS, Filter, Holding
+from common.privacy.budget import PrivacyBudget
+from common.privacy.mechanisms import PoissonGaussian, Unprotected, merge
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 
@@ -83,14 +84,12 @@ class LedgerTerms:
         budget: lifetime epsilon, None where the ledger sets none.
         last: the latest charge of noisy steps, those of one round; None if there is none.
         one_setting: whether every charge must use the noise multiplier and sample rate of the first.
-        filtered: whether the client enforces the budget by an adaptive filter, which counts more strictly.
     """
 
     holding: Holding
     budget: float | None
     last: PoissonGaussian | None
     one_setting: bool
-    filtered: bool
 
     @property
     def noise_multiplier(self) -> float | None:
@@ -113,19 +112,35 @@ def terms_of_ledger(path: Path) -> LedgerTerms:
 
     Raises:
         LedgerError: when it cannot be read or does not verify.
-        ConfigError: when it permits no planning, having a delta above 1/n.
+        ConfigError: when nothing can be planned after it: its delta is above 1/n, or it holds training
+            without noise.
     """
     view = read_ledger(path)
+    if any(isinstance(mechanism, Unprotected) for mechanism in view.mechanisms()):
+        raise ConfigError(
+            f"{path} holds training without noise, after which no plan can limit epsilon: plan for a data "
+            "set of which nothing was released unprotected"
+        )
     last = _last_charge(view)
-    filtered = view.genesis.filter_order is not None
+    limit = _filter_of(view.genesis)
     return LedgerTerms(
         holding=Holding(
-            num_examples=view.num_examples, delta=view.genesis.delta, prior=prior_of(view.mechanisms())
+            num_examples=view.num_examples,
+            delta=view.genesis.delta,
+            prior=merge(view.mechanisms()),
+            filter=limit,
         ),
         budget=view.genesis.budget_epsilon,
         last=last,
-        one_setting=last is not None and not filtered,
-        filtered=filtered,
+        one_setting=last is not None and limit is None,
+    )
+
+
+def _filter_of(genesis: Genesis) -> Filter | None:
+    if genesis.filter_order is None or genesis.budget_epsilon is None:
+        return None
+    return Filter(
+        budget=PrivacyBudget(epsilon=genesis.budget_epsilon, delta=genesis.delta), order=genesis.filter_order
     )
 
 

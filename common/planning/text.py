@@ -62,7 +62,7 @@ _COLUMNS = (
         write=lambda group: noise_text(group.noise_multiplier),
         meaning="standard deviation of the noise over the clip",
     ),
-    _Column(name="rounds", write=rounds_text, meaning="of the training"),
+    _Column(name="rounds", write=rounds_text, meaning="planned"),
     _Column(
         name="own",
         write=lambda group: f"{group.own_rounds:,}",
@@ -76,7 +76,7 @@ _COLUMNS = (
     _Column(
         name="check",
         write=lambda group: "-" if group.epsilon_rdp is None else epsilon_text(group.epsilon_rdp),
-        meaning="the same by RDP, a coarser calculation, expected above it",
+        meaning="the same by RDP, coarser and expected above it",
     ),
     _Column(
         name="unamplified",
@@ -86,7 +86,7 @@ _COLUMNS = (
     _Column(
         name="noise/signal",
         write=lambda group: ratio_text(group.noise_to_signal),
-        meaning="of one step: length of the noise over that of the longest signal",
+        meaning="of one step: the noise over the longest possible signal",
     ),
 )
 
@@ -113,8 +113,6 @@ def as_text(plan: Plan, *, width: int = 80, ascii_only: bool = False) -> str:
 def as_record(plan: Plan) -> dict[str, Any]:
     """Return the plan for programs; an infinite number becomes null, an exact fraction a pair."""
     record: dict[str, Any] = _plain(asdict(plan))
-    for group, of_group in zip(record["groups"], plan.groups, strict=True):
-        group["fits"] = of_group.fits
     question = record.pop("question")
     del question["holdings"]
     cohort = {
@@ -203,22 +201,22 @@ def _learning(plan: Plan) -> list[str]:
 def _other_rounds(plan: Plan) -> list[str]:
     if not plan.other_rounds:
         return []
-    head = ("rounds", "noise", "noise/signal", "of an average", "over all rounds", "")
+    head = ["rounds", "noise", "noise/signal"]
+    head += ["of an average", "over all rounds"] if plan.average is not None else []
     rows = [
-        (
+        [
             f"{other.rounds:,}",
             noise_text(other.noise_multiplier),
             ratio_text(other.noise_to_signal),
-            "-" if other.average is None else ratio_text(other.average),
-            "-" if other.altogether is None else ratio_text(other.altogether),
+            *(ratio_text(ratio) for ratio in (other.average, other.altogether) if ratio is not None),
             "<- this plan" if other.planned else "",
-        )
+        ]
         for other in plan.other_rounds
     ]
-    whose = "" if len(plan.groups) == 1 else " (noise of the clients that need most)"
+    whose = "" if len(plan.groups) == 1 else " (for clients that need most)"
     return [
         f"The same budget over other numbers of rounds{whose}",
-        *(line.rstrip() for line in _table(head, rows)),
+        *(line.rstrip() for line in _table([*head, ""], rows)),
     ]
 
 

@@ -86,6 +86,11 @@ def notes_on_claim(plan: Plan) -> list[str]:
             "Of many kinds of clients, those that spend less than others have such a bound at the end too, "
             "without a cross-check."
         )
+    if any(holding.filter for holding in plan.question.holdings):
+        lines.append(
+            "The ledger's filter is kept to as well. It allows for settings that are changed in view of "
+            "earlier results and so may end before epsilon reaches the budget; it guarantees the budget."
+        )
     if spent := [group.spent for group in plan.groups if group.spent > 0]:
         lines.append(f"The ledger holds epsilon {epsilon_text(spent[0], 4)} already, which is counted in.")
     return lines
@@ -98,14 +103,13 @@ def _affordable(plan: Plan) -> str:
     def rounds_of(group: GroupPlan) -> int:
         return question.rounds_for(group.affordable or 0)
 
-    def write(group: GroupPlan) -> str:
-        return f"at least {rounds_of(group):,}" if group.at_least else f"{rounds_of(group):,}"
-
     most = max(rounds_of(group) for group in groups)
     if most == 0:
         return f"not one {_more(plan)}round"
     noun = "round" if most == 1 else "rounds"
-    return f"{range_text(groups, write, rounds_of)} {_more(plan)}{noun}"
+    rounds = range_text(groups, lambda group: f"{rounds_of(group):,}", rounds_of)
+    least = "at least " if any(group.at_least for group in groups) else ""
+    return f"{least}{rounds} {_more(plan)}{noun}"
 
 
 def _more(plan: Plan) -> str:
