@@ -1,0 +1,313 @@
+"""Every name of Flower that is not public and that the server's side uses: for flwr 1.41 and no other.
+
+The clients' side has its own module, `common.flower_internals`. A contract test holds each name against the
+installed Flower, and says which has changed. Nothing of Flower is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from common.errors import ConfigError, FedLedgerError
+
+FLEET_PATHS = frozenset(
+    f"/v1/fleet/{name}"
+    for name in (
+        "activate-node",
+        "deactivate-node",
+        "send-node-heartbeat",
+        "pull-messages",
+        "push-messages",
+        "get-run",
+        "get-fab",
+        "push-object",
+        "pull-object",
+        "confirm-message-received",
+    )
+)
+"""What an enrolled node asks of SuperLink. Flower's two others, register-node and unregister-node, it refuses
+itself while authentication is on."""
+
+PUBLIC_KEY_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER = "flwr-public-key", "flwr-timestamp", "flwr-signature"
+"""By these headers of each request a node proves who it is: base64 of its key in PEM, the time in ISO 8601,
+base64 of an ECDSA signature with SHA-256 over the latter."""
+
+TIMESTAMP_SECONDS, CLOCK_SECONDS = 300, 5
+"""How old a signed timestamp may be, and how far ahead (or behind that) a clock may go."""
+
+MISSED_HEARTBEATS = 2
+"""So many intervals after its last heartbeat a node counts as offline."""
+
+KEY_UNKNOWN = 2004
+"""The code by which SuperLink refuses a node's activation; SuperNode shows the text that comes with it."""
+
+CONTROL_SECRET_HEADER = "x-fedledger-control"  # noqa: S105 - a header's name
+"""The header, ours, without which a SuperLink under `guard_control_api` answers no control request."""
+
+_OPEN_PREFIXES = ("/v1/fleet/", "/v1/runtime/")
+
+
+class FlowerRefused(FedLedgerError):
+    """Flower's own server does not answer, or refuses what was asked; the text is its own, or says so.
+
+    Args:
+        status: its HTTP status; 0 when it does not answer.
+    """
+
+    code = "flower"
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def guard_control_api(secret: str) -> None:
+    """Make the SuperLink that this process will run ask for a secret wherever it trusts any local process.
+
+    Without it every account of the machine may start a run, and so execute code as the server's account. Only
+    the API of nodes (which prove who they are) and that of tasks (which hold tokens) stay as they are.
+    """
+    from flwr.superlink import extensions
+    from starlette.middleware import Middleware
+
+    extensions.get_middleware = lambda: (Middleware(SecretRequired, secret=secret),)
+
+
+class SecretRequired:
+    """ASGI middleware that answers 401 to a request without the secret.
+
+    Args:
+        app: what is guarded.
+        secret: what the header must hold.
+    """
+
+    def __init__(self, app: Callable[..., Any], secret: str) -> None:
+        self._app = app
+        self._secret = secret.encode()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "lifespan" or self._may_pass(scope):
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+
+    def _may_pass(self, scope: Any) -> bool:
+        import hmac
+
+        if scope["type"] != "http":
+            return False
+        if scope["path"] == "/health" or scope["path"].startswith(_OPEN_PREFIXES):
+            return True
+        given = [value for name, value in scope["headers"] if name == CONTROL_SECRET_HEADER.encode()]
+        return len(given) == 1 and hmac.compare_digest(given[0], self._secret)
+
+
+def run_superlink() -> None:
+    """Run `flower-superlink` in this process, with the arguments in `sys.argv`."""
+    _script("flower-superlink")()
+
+
+def build_bundle() -> bytes:
+    """Build the app's bundle from this installation, as `flwr run` would.
+
+    Raises:
+        ConfigError: when the installation holds no pyproject.toml, from which a bundle is built.
+    """
+    from flwr.cli.build import build_fab_from_disk
+
+    import common
+
+    root = Path(next(iter(common.__path__))).absolute().parent
+    if not (root / "pyproject.toml").exists():
+        raise ConfigError(
+            f"{root} holds no pyproject.toml, from which the app is bundled: install FedLedger from its "
+            "source tree (pip install --editable)"
+        )
+    return bytes(build_fab_from_disk(root))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeInfo:
+    """What SuperLink knows of a node.
+
+    Args:
+        node_id: its address.
+        name: as it was enrolled.
+        status: registered (never seen), online, offline or unregistered.
+        public_key: PEM.
+        last_seen: seconds since 1970 of its last heartbeat; None when it was never seen.
+    """
+
+    node_id: int
+    name: str
+    status: str
+    public_key: bytes
+    last_seen: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """What SuperLink knows of a run: its id, status (such as `finished:completed`), details and start."""
+
+    run_id: int
+    status: str
+    details: str
+    pending_at: str
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is over, for whatever reason."""
+        return self.status.startswith("finished")
+
+
+class ControlApi:
+    """Flower's Control API, spoken over TLS on loopback.
+
+    Args:
+        address: host:port of SuperLink.
+        authority: PEM, the CA of its certificate.
+        secret: what `guard_control_api` was given.
+    """
+
+    def __init__(self, address: str, authority: bytes, secret: str) -> None:
+        from flwr.supercore.control import ControlHttpClient
+
+        _bypass_proxies()
+        self._client = ControlHttpClient.from_server_address(
+            address, insecure=False, root_certificates=authority, interceptors=[_Secret(secret)]
+        )
+
+    def close(self) -> None:
+        """End the connection."""
+        self._client.close()
+
+    def nodes(self) -> list[NodeInfo]:
+        """Return all nodes, by name; revoked ones as well."""
+        from flwr.proto.control_pb2 import ListNodesRequest
+
+        with _refusals():
+            listed = self._client.ListNodes(ListNodesRequest()).nodes_info
+        return sorted(map(_node, listed), key=lambda node: (node.name, node.node_id))
+
+    def register(self, public_key: bytes, name: str) -> int:
+        """Let a node connect, and return its id."""
+        from flwr.proto.control_pb2 import RegisterNodeRequest
+
+        with _refusals():
+            return int(
+                self._client.RegisterNode(RegisterNodeRequest(public_key=public_key, name=name)).node_id
+            )
+
+    def unregister(self, node_id: int) -> None:
+        """Let a node no longer connect."""
+        from flwr.proto.control_pb2 import UnregisterNodeRequest
+
+        with _refusals():
+            self._client.UnregisterNode(UnregisterNodeRequest(node_id=node_id))
+
+    def start_run(self, bundle: bytes, settings: Mapping[str, bool | int | float | str]) -> int:
+        """Submit a run and return its id."""
+        import hashlib
+
+        from flwr.common.serde import fab_to_proto, user_config_to_proto
+        from flwr.proto.control_pb2 import StartRunRequest
+        from flwr.supercore.fab import Fab
+
+        fab = fab_to_proto(Fab(hashlib.sha256(bundle).hexdigest(), bundle, {}))
+        request = StartRunRequest(
+            fab=fab, override_config=user_config_to_proto(dict(settings)), federation=""
+        )
+        with _refusals():
+            response = self._client.StartRun(request)
+        if not response.HasField("run_id"):
+            raise FlowerRefused("Flower did not start the run: its bundle may be too large")
+        return int(response.run_id)
+
+    def stop_run(self, run_id: int) -> None:
+        """Stop a run at once."""
+        from flwr.proto.control_pb2 import StopRunRequest
+
+        with _refusals():
+            self._client.StopRun(StopRunRequest(run_id=run_id))
+
+    def runs(self, run_id: int | None = None) -> list[RunInfo]:
+        """Return one run, or the latest twenty, newest first."""
+        from flwr.proto.control_pb2 import ListRunsRequest
+
+        with _refusals():
+            listed = self._client.ListRuns(ListRunsRequest(run_id=run_id)).run_dict.values()
+        return sorted(map(_run, listed), key=lambda run: run.pending_at, reverse=True)
+
+
+class _Secret:
+    """Adds the secret to every request."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+
+    def intercept(self, context: Any, call_next: Callable[[Any], Any]) -> Any:
+        context.request.headers[CONTROL_SECRET_HEADER] = self._secret
+        return call_next(context)
+
+
+def _node(info: Any) -> NodeInfo:
+    """Read a node; Flower keeps until when it counts as online, from which follows when it was heard."""
+    heard = info.online_until - MISSED_HEARTBEATS * info.heartbeat_interval if info.online_until else None
+    if info.status != "online" and info.last_deactivated_at:
+        from datetime import datetime
+
+        heard = datetime.fromisoformat(info.last_deactivated_at).timestamp()
+    return NodeInfo(
+        node_id=info.node_id,
+        name=info.name,
+        status=info.status,
+        public_key=info.public_key,
+        last_seen=heard,
+    )
+
+
+def _run(info: Any) -> RunInfo:
+    status = ":".join(part for part in (info.status.status, info.status.sub_status) if part)
+    return RunInfo(run_id=info.run_id, status=status, details=info.status.details, pending_at=info.pending_at)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn what Flower's client raises into one line."""
+    import httpx
+    from flwr.supercore.error import FlowerError
+
+    try:
+        yield
+    except httpx.HTTPStatusError as error:
+        said = FlowerError.from_json(error.response.text)
+        status = error.response.status_code
+        text = said.message if said else f"HTTP status {status}"
+        raise FlowerRefused(f"Flower refused: {text}", status) from None
+    except httpx.TransportError as error:
+        raise FlowerRefused(f"SuperLink does not answer ({type(error).__name__})") from None
+
+
+def _script(name: str) -> Callable[[], Any]:
+    """Return what one of Flower's commands runs."""
+    found = list(entry_points(group="console_scripts", name=name))
+    if not found:
+        raise ConfigError(f"{name} is not installed: pip install 'fedledger[train]'")
+    command: Callable[[], Any] = found[0].load()
+    return command
+
+
+def _bypass_proxies() -> None:
+    """Keep loopback off any proxy of the environment, which Flower's client would use for it."""
+    for variable in ("NO_PROXY", "no_proxy"):
+        hosts = [host for host in os.environ.get(variable, "").split(",") if host]
+        os.environ[variable] = ",".join(dict.fromkeys([*hosts, "127.0.0.1", "localhost"]))
