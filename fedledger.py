@@ -17,6 +17,7 @@ from common.errors import FedLedgerError
 from common.ledger import cli as ledgers
 from common.ledger import keys_cli as keys
 from common.planning.cli import run as plan
+from server.deployment import cli as deployment
 from simulations.cli import INTERRUPTED, SETTINGS_HELP, show_config, simulate
 
 WRONG, DEFECT, UNHEARD = 2, 3, 141
@@ -35,6 +36,7 @@ report = typer.Typer(help="Compare reports, and print their schema.", **_STYLE)
 key = typer.Typer(help="Keys that sign ledgers.", **_STYLE)
 
 app.command("simulate", epilog=SETTINGS_HELP)(simulate)
+pki = typer.Typer(help="Certificates of a server, and keys of its clients.", **_STYLE)
 app.command("audit")(audit)
 app.command("config")(show_config)
 app.command("plan")(plan)
@@ -49,6 +51,13 @@ app.add_typer(key, name="keys")
 key.command("new")(keys.new)
 key.command("show")(keys.show)
 key.command("rotate")(keys.rotate)
+app.add_typer(pki, name="pki")
+pki.command("init")(deployment.pki_init)
+pki.command("client")(deployment.pki_client)
+app.command("server")(deployment.server)
+app.command("enroll")(deployment.enroll)
+app.command("revoke")(deployment.revoke)
+app.command("status")(deployment.status)
 
 
 def main() -> None:
