@@ -89,6 +89,16 @@ class RunFolder(LedgerHome):
         """What a stopped run continues from."""
         return self.root / "checkpoint"
 
+    @property
+    def progress(self) -> Path:
+        """One JSON line an event of a run that another process watches; nothing is continued from it."""
+        return self.root / "progress.jsonl"
+
+    @property
+    def stop_request(self) -> Path:
+        """Its presence asks the run to stop after the current round."""
+        return self.root / "stop-requested"
+
 
 def run_root(out: str, run_id: int) -> Path:
     """Return a run's folder: `runtime.out`, or else one named after Flower's run id.

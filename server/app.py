@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import torch
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -14,7 +12,8 @@ from common.device import resolve_device
 from common.run_folder import RunFolder, exclusively, run_root, write_atomically
 from server.copies import keep_copies
 from server.evaluation import Evaluator
-from server.observer import OBSERVER, RunObserver
+from server.folder_observer import FolderObserver
+from server.observer import OBSERVER
 from server.receipts import ReceiptBook
 from server.rounds import Coordinator
 
@@ -39,7 +38,7 @@ def main(grid: Grid, context: Context) -> None:
         device=resolve_device(config.runtime.device),
         workers=config.runtime.num_workers,
     )
-    observer = OBSERVER.get(None) or RunObserver(logging.getLogger("flwr"))
+    observer = OBSERVER.get(None) or FolderObserver(folder, config.stamp)
     home = folder.home(config.runtime.ledgers)
     with exclusively(folder), ReceiptBook.open(home) as book:
         state = Coordinator(

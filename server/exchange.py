@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,19 +27,29 @@ class Question:
 
 
 def ask(
-    grid: Grid, kind: str, group: str, questions: Sequence[Question], heard: Callable[[], None] = lambda: None
+    grid: Grid,
+    kind: str,
+    group: str,
+    questions: Sequence[Question],
+    heard: Callable[[], None] = lambda: None,
+    *,
+    time_limit: float | None = None,
 ) -> Iterator[tuple[Question, Reply]]:
     """Send all questions and yield each with its reply, in the order of the questions.
 
     An answer that comes early waits for its turn, so that sums do not depend on timing. A client that
-    fails, cannot be reached, or answers in another form than agreed, yields a Refusal.
+    fails, cannot be reached, answers in another form than agreed, or not in time, yields a Refusal. What
+    comes after its time is never looked at: no later call asks for that answer.
 
     Args:
         kind: Flower's message type, `train` or `query`.
         group: the round, for Flower's own log.
         heard: called once for every answer, as it arrives.
+        time_limit: seconds from now, above 0, for which answers are waited for, and after which Flower
+            delivers none of the questions any more; None is for ever.
     """
-    messages = [Message(q.content, q.node_id, kind, group_id=group) for q in questions]
+    deadline = math.inf if time_limit is None else time.monotonic() + time_limit
+    messages = [Message(q.content, q.node_id, kind, group_id=group, ttl=time_limit) for q in questions]
     delivered = set(grid.push_messages(messages))
     ids = [message.metadata.message_id for message in messages]
     waiting = {i: q for i, q in zip(ids, questions, strict=True) if i in delivered}
@@ -48,11 +59,14 @@ def ask(
             yield question, _undelivered(question)
             continue
         while message_id not in early:
+            over = time.monotonic() >= deadline
             arrived = _arrivals(grid, waiting)
             early |= arrived
             for _ in arrived:
                 heard()
-        yield question, early.pop(message_id)
+            if over and not arrived:
+                break
+        yield question, early.pop(message_id, _too_late(question, time_limit))
 
 
 def _arrivals(grid: Grid, waiting: dict[str, Question]) -> dict[str, Reply]:
@@ -70,6 +84,11 @@ def _arrivals(grid: Grid, waiting: dict[str, Question]) -> dict[str, Reply]:
 def _undelivered(question: Question) -> Refusal:
     """Say that a node is gone: Flower gives its message no id, and would never give an answer."""
     reason = f"its message could not be delivered: node {question.node_id} is not connected"
+    return Refusal(partition_id=question.partition_id, code=MessageError.code, reason=reason)
+
+
+def _too_late(question: Question, time_limit: float | None) -> Refusal:
+    reason = f"it did not answer within {time_limit or 0:g} s (federation.round-timeout-seconds)"
     return Refusal(partition_id=question.partition_id, code=MessageError.code, reason=reason)
 
 

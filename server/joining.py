@@ -17,11 +17,23 @@ from server.observer import RunObserver
 from server.receipts import ReceiptBook, marks_of
 from server.state import ClientRecord, RunState
 
+_FAREWELL_SECONDS = 60.0
 
-def join(grid: Grid, state: RunState, observer: RunObserver, book: ReceiptBook) -> RunState:
+
+def join(
+    grid: Grid,
+    state: RunState,
+    observer: RunObserver,
+    book: ReceiptBook,
+    *,
+    time_limit: float | None = None,
+) -> RunState:
     """Ask all nodes who they are and return the state with those that can take part.
 
     A ledger that is new to the server's log, or has another key or data set since, is entered into it.
+
+    Args:
+        time_limit: seconds, above 0, after which the others go on without a client; None is for ever.
 
     Raises:
         RoundFailed: when not one client could join.
@@ -31,7 +43,7 @@ def join(grid: Grid, state: RunState, observer: RunObserver, book: ReceiptBook) 
     clients: dict[int, ClientRecord] = {}
     owners: dict[str | bytes, int] = {}
     refused: list[str] = []
-    for question, reply in ask(grid, "query", "join", questions):
+    for question, reply in ask(grid, "query", "join", questions, time_limit=time_limit):
         try:
             client = enrol(question.node_id, reply, clients)
             if client.partition_id in state.known:
@@ -50,18 +62,20 @@ def join(grid: Grid, state: RunState, observer: RunObserver, book: ReceiptBook) 
     return joined
 
 
-def part(grid: Grid, state: RunState, book: ReceiptBook) -> RunState:
+def part(grid: Grid, state: RunState, book: ReceiptBook, *, time_limit: float | None = None) -> RunState:
     """Hand out the receipts that are still due, and write every ledger's head into the server's log.
 
-    A client that cannot be reached gets its receipts with the next message, in this run or another.
+    A client that cannot be reached gets its receipts with the next message, in this run or another; with a
+    time limit, at most a minute is spent on it.
     """
+    limit = None if time_limit is None else min(time_limit, _FAREWELL_SECONDS)
     questions = [
         Question(client.node_id, client.partition_id, describe_request_record(_farewell(client, state, book)))
         for client in state.clients.values()
         if book.deliveries(client.ledger)
     ]
     clients = dict(state.clients)
-    for question, reply in ask(grid, "query", "part", questions):
+    for question, reply in ask(grid, "query", "part", questions, time_limit=limit):
         client = clients[question.partition_id]
         if isinstance(reply, Description):
             with suppress(FedLedgerError):

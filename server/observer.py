@@ -5,9 +5,18 @@ from __future__ import annotations
 import logging
 from contextvars import ContextVar
 
+from common.privacy.accounting import epsilon_upper_bound
 from server.state import RoundOutcome, RunState
 
 _log = logging.getLogger("fedledger.server")
+
+
+def largest_epsilon(state: RunState) -> float:
+    """Return an upper bound of what any client has spent, from the ledger entries that clients sent."""
+    return max(
+        epsilon_upper_bound(client.ledger.mechanisms(), client.ledger.genesis.delta)
+        for client in state.clients.values()
+    )
 
 
 class RunObserver:

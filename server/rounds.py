@@ -51,11 +51,12 @@ class Coordinator:
             RoundFailed: when not one client could join, or the first round gave nothing.
             CheckpointError: when the run folder cannot be read or written.
         """
-        state = join(self.grid, self._start(), self.observer, self.book)
+        time_limit = self.config.federation.time_limit
+        state = join(self.grid, self._start(), self.observer, self.book, time_limit=time_limit)
         strategy = FedAvg(self.config, tuple(state.clients))
         while not (reason := self._why_stop(state)):
             state = self.run_round(state, strategy)
-        state = replace(part(self.grid, state, self.book), ended=reason)
+        state = replace(part(self.grid, state, self.book, time_limit=time_limit), ended=reason)
         save_state(self.folder, state)
         self.observer.ended(state)
         return state
@@ -80,6 +81,7 @@ class Coordinator:
             velocity=velocity,
             clients=state.clients | answers.clients,
             retired=state.retired | answers.retired,
+            ended=self._lack_of_quorum(number, len(answers.updates), len(asked)),
         )
         outcome = RoundOutcome(
             round=number,
@@ -129,7 +131,14 @@ class Coordinator:
             record = train_request_record(request, packed)
             questions.append(Question(client.node_id, client.partition_id, record))
         self.observer.round_started(number, len(questions))
-        return ask(self.grid, "train", str(number), questions, self.observer.client_answered)
+        return ask(
+            self.grid,
+            "train",
+            str(number),
+            questions,
+            self.observer.client_answered,
+            time_limit=self.config.federation.time_limit,
+        )
 
     def _start(self) -> RunState:
         if (self.folder.checkpoint / "state.json").exists():
@@ -149,8 +158,17 @@ class Coordinator:
         save_state(self.folder, state)
         return state
 
+    def _lack_of_quorum(self, number: int, updates: int, asked: int) -> str:
+        """Say that too few answered, where a time limit makes that a matter of chance, and nothing else."""
+        needed = min(self.config.federation.min_train_clients, asked)
+        if self.config.federation.time_limit is None or updates >= needed:
+            return ""
+        return f"round {number} had {updates} usable answers and {needed} are needed; it can be resumed"
+
     def _why_stop(self, state: RunState) -> str:
         federation = self.config.federation
+        if state.ended:
+            return state.ended
         if state.round >= federation.num_server_rounds:
             return f"all {state.round} rounds are done"
         if self.observer.stop_requested:

@@ -133,7 +133,8 @@ def _start_run(config: RunConfig) -> int:
 
 
 def _continue_run(root: Path, runtime: Settings) -> int:
-    from simulations.harness import resume, settings_of
+    from common.new_run import settings_of
+    from simulations.harness import resume
 
     config = settings_of(root, runtime)
     with _watched(config) as display:

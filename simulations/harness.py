@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +13,16 @@ from client.app import app as client_app
 from client.site import close_sites
 from common.audit.auditor import audit
 from common.audit.report import AuditReport
-from common.config import RunConfig, Settings, read_toml, resolve, to_toml
+from common.config import RunConfig, Settings, to_toml
 from common.data import label_counts
 from common.data.shares import shares_of, split_of
 from common.device import resolve_device
-from common.errors import CheckpointError, ConfigError, LedgerError
+from common.errors import LedgerError
 from common.ledger import Ledger
 from common.ledger.keys import passphrase_from_environment
 from common.ledger.rotation import current_key
 from common.models import build_model
+from common.new_run import new_root, settings_of, with_absolute_paths
 from common.privacy.budget import check_delta
 from common.run_folder import LedgerHome, RunFolder, write_atomically
 from server.app import app as server_app
@@ -60,8 +60,8 @@ def simulate(config: RunConfig, *, observer: RunObserver | None = None) -> Simul
 
     Privacy: every client charges its own ledger in the folder. The audit's epsilon composes all of it.
     """
-    root = _new_root(config)
-    config = _with_absolute_paths(config, root)
+    root = new_root(config)
+    config = with_absolute_paths(config, root)
     _check(config)
     folder = RunFolder(root)
     write_atomically(folder.config, to_toml(config).encode())
@@ -88,18 +88,6 @@ def resume(
     _check(config)
     _require_ledgers(folder, folder.home(config.runtime.ledgers))
     return _run(config, folder, observer or RunObserver())
-
-
-def settings_of(root: Path, changes: Settings | None = None) -> RunConfig:
-    """Read the settings of a run folder, wherever it has been moved to.
-
-    Raises:
-        CheckpointError: when it is not a run folder.
-    """
-    folder = RunFolder(root.expanduser().absolute())
-    if not folder.config.exists():
-        raise CheckpointError(f"{root} is not a run folder (no config.toml in it): name the folder of a run")
-    return resolve(read_toml(folder.config), changes or {}, {"runtime.out": str(folder.root)})
 
 
 def _run(config: RunConfig, folder: RunFolder, observer: RunObserver) -> Simulation:
@@ -132,31 +120,6 @@ def _context(config: RunConfig, node_id: int, node_config: UserConfig) -> Contex
     return Context(
         run_id=1, node_id=node_id, node_config=node_config, state=RecordDict(), run_config=config.flat()
     )
-
-
-def _new_root(config: RunConfig) -> Path:
-    out = config.runtime.out
-    if out == "auto":
-        out = f"runs/{time.strftime('%Y%m%d-%H%M%S')}-{config.data.dataset}"
-    root = Path(out).expanduser().absolute()
-    shown = Path(out)
-    if root.is_file():
-        raise ConfigError(f"{shown} is a file: choose a folder for --out that is new or empty")
-    if RunFolder(root).config.exists():
-        raise ConfigError(f"{shown} holds a run: continue it with --resume {shown}, or choose another --out")
-    if root.is_dir() and any(root.iterdir()):
-        raise ConfigError(f"{shown} is not empty: choose a folder for --out that is new or empty")
-    return root
-
-
-def _with_absolute_paths(config: RunConfig, root: Path) -> RunConfig:
-    """Name the folders of a run so that Flower's processes, wherever they run, find them."""
-    ledgers = config.runtime.ledgers
-    home = Path(ledgers).expanduser().absolute() if ledgers else None
-    if home is not None and home.exists() and not home.is_dir():
-        raise ConfigError(f"{ledgers} is a file: choose a folder for --ledgers, new or that of earlier runs")
-    paths = {"out": str(root), "ledgers": str(home) if home else ""}
-    return config.model_copy(update={"runtime": config.runtime.model_copy(update=paths)})
 
 
 def _check(config: RunConfig) -> None:

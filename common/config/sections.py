@@ -37,7 +37,14 @@ class FederationSettings(Section):
     num_clients: PositiveInt = Field(10, description="Clients; each holds one partition of the images.")
     fraction_train: Fraction01 = Field(1.0, description="Share of the clients that train in a round.")
     min_train_clients: PositiveInt = Field(
-        2, description="The run ends when fewer clients (or all, if fewer exist) can go on."
+        2,
+        description="The run ends when fewer clients (or all, if fewer exist) can go on, or, where there is a "
+        "time limit, answer a round.",
+    )
+    round_timeout_seconds: PositiveFloat | Literal["off"] = Field(
+        "off",
+        description="A round goes on without clients that have not answered after so many seconds; "
+        '"off" waits for all, as a simulation may. `fedledger run` has 3600 where nothing is set.',
     )
     weighting: Literal["examples", "uniform"] = Field(
         "examples", description="Weigh updates by a client's public number of examples, or all alike."
@@ -45,6 +52,11 @@ class FederationSettings(Section):
     server_momentum: Momentum = Field(
         0.9, description="Momentum of the averaged update, kept across rounds (FedAvgM, Hsu et al. 2019)."
     )
+
+    @property
+    def time_limit(self) -> float | None:
+        """How many seconds the server waits for an answer; None is for ever."""
+        return None if self.round_timeout_seconds == "off" else self.round_timeout_seconds
 
 
 class DataSettings(Section):

@@ -167,3 +167,54 @@ def test_a_message_that_cannot_be_delivered_is_not_waited_for(named):
     assert (second.partition_id, second.code) == (2, "message")
     assert "could not be delivered" in second.reason
     assert grid.pulls == 2
+
+
+class Clock:
+    """A clock that a pause moves on, and nothing else."""
+
+    def __init__(self, monkeypatch):
+        self.now = 100.0
+        monkeypatch.setattr(exchange.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(exchange.time, "sleep", self.pause)
+
+    def pause(self, seconds):
+        self.now += seconds
+
+
+def test_the_others_are_heard_when_one_does_not_answer_in_time(monkeypatch):
+    clock = Clock(monkeypatch)
+    grid = ScriptedGrid([[13], [12]])
+    answers = list(ask(grid, "train", "1", questions(11, 12, 13), time_limit=0.2))
+    first, second, third = [reply for _, reply in answers]
+    assert (first.partition_id, first.code) == (1, "message")
+    assert "did not answer within 0.2 s" in first.reason
+    assert (second.reason, third.reason) == ("from 12", "from 13")
+    assert 100.2 <= clock.now < 100.3
+
+
+def test_what_is_there_when_the_time_ends_still_counts(monkeypatch):
+    clock = Clock(monkeypatch)
+    grid = ScriptedGrid([[], [], [11], [12]])
+    heard = [reply for _, reply in ask(grid, "train", "1", questions(11, 12), time_limit=0.09)]
+    assert [reply.reason for reply in heard] == ["from 11", "from 12"]
+    assert clock.now > 100.09
+
+
+def test_a_late_answer_to_an_earlier_round_is_no_answer_to_a_later_one(monkeypatch):
+    Clock(monkeypatch)
+    grid = ScriptedGrid([])
+    first = questions(11)
+    assert "did not answer" in next(ask(grid, "train", "1", first, time_limit=0.1))[1].reason
+    late = grid.reply(11)
+    late.metadata.__dict__["_reply_to_message_id"] = "id-of-round-1"
+    honest, grid.reply = grid.reply, lambda node: late if node == 99 else honest(node)
+    grid.sent, grid.pulls, grid.script = [], 0, [[99], [99, 11]]
+    answers = list(ask(grid, "train", "2", questions(11), time_limit=10))
+    assert [(question.node_id, reply.reason) for question, reply in answers] == [(11, "from 11")]
+    assert grid.pulls == 2
+
+
+def test_flower_delivers_no_question_after_its_time():
+    grid = ScriptedGrid([[11]])
+    list(ask(grid, "train", "1", questions(11), time_limit=7.5))
+    assert grid.sent[0].metadata.ttl == 7.5

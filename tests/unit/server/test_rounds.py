@@ -212,3 +212,21 @@ def test_a_run_without_its_checkpoint_is_not_begun_anew(folder):
     with pytest.raises(CheckpointError, match="state.json is missing, though rounds are done"):
         coordinate(folder, asked, rounds=2)
     assert len(lines(folder)) == 2
+
+
+@pytest.mark.parametrize("limit", ["off", 0.2])
+def test_with_a_time_limit_a_round_that_too_few_answer_is_the_last_one_until_resumed(folder, limit):
+    asked = clients()
+    for client in asked[:2]:
+        client.change, client.change_in = crash, (2,)
+    changes = {"federation.round-timeout-seconds": limit}
+    state = coordinate(folder, asked, rounds=3, changes=changes)
+    if limit == "off":
+        assert state.ended == "all 3 rounds are done"
+        return
+    assert (state.round, state.ended) == (
+        2,
+        "round 2 had 1 usable answers and 2 are needed; it can be resumed",
+    )
+    assert lines(folder)[1]["participants"] == [2], "what was charged is not thrown away"
+    assert coordinate(folder, asked, rounds=3, changes=changes).ended == "all 3 rounds are done"

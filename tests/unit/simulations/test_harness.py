@@ -13,8 +13,9 @@ from common.config import read_toml, resolve
 from common.data.shares import shares_of, split_of
 from common.errors import CheckpointError, ConfigError, DataError
 from common.ledger import Reserve, read_ledger
+from common.new_run import settings_of
 from server.observer import OBSERVER
-from simulations.harness import Simulation, resume, settings_of, simulate
+from simulations.harness import Simulation, resume, simulate
 from tests.small_federation import Watcher
 
 REPEATABLE = {"privacy.reproducible-noise": True}

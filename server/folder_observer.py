@@ -1,0 +1,73 @@
+"""Telling another process, through the run's folder, how a run goes on; and being stopped by it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from typing import Any
+
+from common.run_folder import RunFolder
+from server.observer import RunObserver, largest_epsilon
+from server.state import RoundOutcome, RunState
+
+
+class FolderObserver(RunObserver):
+    """Writes a line an event into `progress.jsonl`, and looks for a request to stop, besides logging.
+
+    Args:
+        folder: the run's.
+        stamp: words that a run without a guarantee carries; empty for a private run.
+    """
+
+    def __init__(self, folder: RunFolder, stamp: str) -> None:
+        super().__init__(logging.getLogger("flwr"))
+        self._folder = folder
+        self._stamp = stamp
+
+    def joined(self, state: RunState, refused: list[str]) -> None:
+        """Write who joined."""
+        super().joined(state, refused)
+        examples = sum(client.num_examples for client in state.clients.values())
+        self._write(
+            "joined", clients=len(state.clients), examples=examples, done=state.round, refused=refused
+        )
+
+    def round_started(self, number: int, cohort_size: int) -> None:
+        """Write that a round began."""
+        self._write("round-started", round=number, cohort=cohort_size)
+
+    def client_answered(self) -> None:
+        """Write that one more client has answered."""
+        self._write("client-answered")
+
+    def round_finished(self, state: RunState, outcome: RoundOutcome) -> None:
+        """Write what a round gave."""
+        super().round_finished(state, outcome)
+        self._write(
+            "round-finished",
+            round=state.round,
+            accuracy=outcome.metrics["accuracy"],
+            spent=self._stamp or f"epsilon {largest_epsilon(state):.3f}",
+            refused=[[refusal.partition_id, refusal.reason] for refusal in outcome.refused],
+            seconds=outcome.seconds,
+        )
+
+    def ended(self, state: RunState) -> None:
+        """Write why the run is over."""
+        super().ended(state)
+        self._write("ended", reason=state.ended)
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether another process has left a request to stop."""
+        return self._folder.stop_request.exists()
+
+    def _write(self, event: str, **fields: Any) -> None:
+        """Append an event; a folder that cannot be written fails elsewhere, where it matters."""
+        line = json.dumps({"event": event, "time": round(time.time(), 3), **fields})
+        try:
+            with self._folder.progress.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            self._log.warning("%s cannot be written (%s)", self._folder.progress, error.strerror)
