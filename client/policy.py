@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from client.limits import Limits
 from client.spending import Limit
 from client.trainer import Charge
 from common.config import PrivacySettings
@@ -21,9 +22,11 @@ class ClientPolicy:
     Args:
         budget: lifetime epsilon and delta of its data set, or None where training without privacy is
             permitted (and nothing else is).
+        limits: bounds on every single proposal, or None where whoever proposes is trusted: in a simulation.
     """
 
     budget: PrivacyBudget | None
+    limits: Limits | None = None
 
     @classmethod
     def from_settings(cls, settings: PrivacySettings, *, delta: float) -> ClientPolicy:
@@ -48,10 +51,13 @@ class ClientPolicy:
         if proposal.private != (self.budget is not None):
             asked, ours = ("private", "unprotected") if proposal.private else ("unprotected", "private")
             raise PolicyRefused(f"{asked} training was proposed, but this ledger is for {ours} training")
+        if self.limits is not None:
+            self.limits.refuse_release("train", num_examples)
+            self.limits.refuse_training(proposal, num_steps)
         mechanism: Mechanism = Unprotected(num_steps=num_steps)
         if self.budget is not None:
             mechanism = PoissonGaussian(noise_multiplier=1.0, sample_rate=sample_rate, num_steps=num_steps)
-            mechanism = _affordable(mechanism, proposal, ledger, self.budget, run)
+            mechanism = self._affordable(mechanism, proposal, ledger, self.budget, run)
         return Charge(
             mechanism=mechanism,
             sample_rate=sample_rate,
@@ -59,25 +65,29 @@ class ClientPolicy:
             num_examples=num_examples,
         )
 
-
-def _affordable(
-    step: PoissonGaussian, proposal: Proposal, ledger: LedgerView, budget: PrivacyBudget, run: str
-) -> PoissonGaussian:
-    """Give a round its noise, as proposed or so that all planned rounds together keep the limit."""
-    order = ledger.genesis.filter_order
-    limit = Limit(budget=budget, filter_order=order, target_epsilon=proposal.target_epsilon)
-    begun = [m for m in ledger.mechanisms() if isinstance(m, PoissonGaussian)] if order is None else []
-    noise_multiplier = proposal.noise_multiplier
-    if noise_multiplier is None and begun:
-        noise_multiplier = begun[0].noise_multiplier
-    if noise_multiplier is None:
-        planned = replace(step, num_steps=step.num_steps * proposal.planned_rounds)
-        noise_multiplier = limit.noise_for(planned, prior=ledger.mechanisms(exclude_run=run))
-    mechanism = replace(step, noise_multiplier=noise_multiplier)
-    if begun:
-        _refuse_other_kind(mechanism, begun[0])
-    limit.check((*ledger.mechanisms(), mechanism))
-    return mechanism
+    def _affordable(
+        self, step: PoissonGaussian, proposal: Proposal, ledger: LedgerView, budget: PrivacyBudget, run: str
+    ) -> PoissonGaussian:
+        """Give a round its noise, as proposed or so that all planned rounds together keep the limit."""
+        order = ledger.genesis.filter_order
+        limit = Limit(budget=budget, filter_order=order, target_epsilon=proposal.target_epsilon)
+        begun = [m for m in ledger.mechanisms() if isinstance(m, PoissonGaussian)] if order is None else []
+        noise_multiplier = proposal.noise_multiplier
+        if noise_multiplier is None and begun:
+            noise_multiplier = begun[0].noise_multiplier
+        if noise_multiplier is None:
+            planned = replace(step, num_steps=step.num_steps * proposal.planned_rounds)
+            noise_multiplier = limit.noise_for(planned, prior=ledger.mechanisms(exclude_run=run))
+            noise_multiplier = max(
+                noise_multiplier, self.limits.least_noise_multiplier if self.limits else 0.0
+            )
+        if self.limits is not None:
+            self.limits.refuse_noise(noise_multiplier)
+        mechanism = replace(step, noise_multiplier=noise_multiplier)
+        if begun:
+            _refuse_other_kind(mechanism, begun[0])
+        limit.check((*ledger.mechanisms(), mechanism))
+        return mechanism
 
 
 def _refuse_other_kind(proposed: PoissonGaussian, begun: PoissonGaussian) -> None:
