@@ -66,7 +66,7 @@ def assemble(
         delta=max((client.delta for client in clients), default=0.0),
         clients=clients,
         unreadable=tuple(ledger.partition_id for ledger in records.damaged),
-        rounds=_rounds(records, ledgers, run, epsilon),
+        rounds=_rounds(records, ledgers, run, spent),
         epsilon_by_round_exact=len(records.rounds) <= MOST_EXACT_ROUNDS,
         refusals=dict(sorted(Counter(r.code for entry in records.rounds for r in entry.refused).items())),
         breakdown=break_down(ledgers, [cost.epsilon for cost in spent]),
@@ -151,10 +151,12 @@ def _stamp(records: RunRecords, ledgers: Iterable[ClientLedger], mechanism: Mech
 
 
 def _rounds(
-    records: RunRecords, ledgers: Sequence[ClientLedger], run: str, epsilon: float
+    records: RunRecords, ledgers: Sequence[ClientLedger], run: str, spent: Sequence[Spent]
 ) -> tuple[RoundReport, ...]:
+    epsilons = [cost.epsilon for cost in spent]
     by_client = [_histories_by_round(ledger, run, len(records.rounds)) for ledger in ledgers]
-    largest = largest_by_round([set(column) for column in zip(*by_client, strict=True)], epsilon)
+    columns = [*zip(*by_client, strict=True)]
+    largest = largest_by_round(columns, max(epsilons, default=math.inf), leading=most_spent(epsilons))
     return tuple(
         RoundReport(
             round=entry.round,

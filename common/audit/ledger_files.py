@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import LedgerError, LedgerTampered
-from common.ledger import LedgerView, read_ledger
+from common.ledger import LedgerView
+from common.ledger.many import read_many
 
 _NAME = re.compile(r"client-(0|[1-9][0-9]{0,8})\.jsonl")
 
@@ -56,23 +57,22 @@ def read_ledgers(
     Args:
         files: by client.
         root: the folder that findings name files from.
+
+    Returns:
+        The readable ones by client, without the text of their lines, and the others.
     """
     ledgers: dict[int, LedgerView] = {}
     damaged = []
-    for partition_id, file in files.items():
-        found = _read(partition_id, file, file.relative_to(root).as_posix())
+    for (partition_id, file), found in zip(files.items(), read_many(list(files.values())), strict=True):
         if isinstance(found, LedgerView):
             ledgers[partition_id] = found
         else:
-            damaged.append(found)
+            damaged.append(_damaged(partition_id, found, file.relative_to(root).as_posix()))
     return ledgers, tuple(damaged)
 
 
-def _read(partition_id: int, file: Path, place: str) -> LedgerView | DamagedLedger:
-    try:
-        return read_ledger(file)
-    except LedgerTampered as error:
-        reason, flaw, entry = str(error), error.flaw, error.entry
-    except (LedgerError, OSError) as error:
-        reason, flaw, entry = str(error), "ledger-unreadable", None
-    return DamagedLedger(partition_id=partition_id, reason=reason, flaw=flaw, entry=entry, place=place)
+def _damaged(partition_id: int, error: LedgerError, place: str) -> DamagedLedger:
+    flaw, entry = "ledger-unreadable", None
+    if isinstance(error, LedgerTampered):
+        flaw, entry = error.flaw, error.entry
+    return DamagedLedger(partition_id=partition_id, reason=str(error), flaw=flaw, entry=entry, place=place)

@@ -72,3 +72,24 @@ def test_a_long_run_is_bounded_and_never_above_the_final_epsilon() -> None:
     assert values[-1] == final
     first = epsilon_pld(_history(1).mechanisms, 1e-5)
     assert first <= values[0] <= first * 1.002
+
+
+def test_of_many_histories_of_a_round_only_the_leading_ones_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: set[History] = set()
+    bound = History.bound.fget
+    assert bound is not None
+    monkeypatch.setattr(History, "bound", property(lambda history: asked.add(history) or bound(history)))
+    histories = [_history(steps) for steps in range(1, 101)]
+    final = epsilon_pld(histories[-1].mechanisms, 1e-5)
+    assert largest_by_round([histories], final, leading=2) == [final]
+    assert asked == {*histories[-spending.MOST_BOUNDED :], histories[2]}
+
+
+def test_the_estimate_of_a_history_without_protection_comes_first() -> None:
+    unprotected: tuple[Mechanism, ...] = (Unprotected(num_steps=1),)
+    history = History(mechanisms=unprotected, delta=1e-5, budget=None)
+    assert history.estimate == math.inf
+    assert History(mechanisms=(), delta=1e-5, budget=None).estimate == 0.0
+    assert largest_by_round([[_history(steps) for steps in range(1, 9)] + [history]], math.inf) == [math.inf]
