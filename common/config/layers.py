@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from common.config.sections import RunConfig
-from common.config.text import permitted
+from common.config.text import permitted, shown
 from common.errors import ConfigError
 
 Settings = dict[str, Any]
@@ -24,6 +24,9 @@ ALTERNATIVES = {
     "training.sample-rate": "training.batch-size",
     "training.batch-size": "training.sample-rate",
 }
+
+
+_LONGEST_NAME = 80
 
 
 def read_toml(path: Path) -> Settings:
@@ -38,8 +41,10 @@ def read_toml(path: Path) -> Settings:
         raise ConfigError(f"{path} does not exist: `fedledger config > {path.name}` writes one") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read ({type(error).__name__}): give a TOML text file") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    except ValueError as error:  # not only TOMLDecodeError: numbers may have too many digits
+        raise ConfigError(f"{path} is not valid TOML: {error!s:.200}") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply: give settings in sections") from None
     return flatten(tree)
 
 
@@ -62,12 +67,16 @@ def parse_assignment(text: str) -> Settings:
     """
     key, separator, value = text.partition("=")
     if not separator or not key.strip():
-        raise ConfigError(f"--set {text!r} is not section.key=value, such as training.local-steps=4")
+        raise ConfigError(f"--set {shown(text)} is not section.key=value, such as training.local-steps=4")
+    return {key.strip(): _value(value)}
+
+
+def _value(text: str) -> Any:
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value.strip()
-    return {key.strip(): parsed}
+        tree = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text.strip()
+    return tree["value"] if len(tree) == 1 else text.strip()
 
 
 def join_assignments(assignments: Iterable[Settings]) -> Settings:
@@ -78,8 +87,11 @@ def join_assignments(assignments: Iterable[Settings]) -> Settings:
     """
     joined: Settings = {}
     for key, value in (item for settings in assignments for item in settings.items()):
-        if repr(joined.setdefault(key, value)) != repr(value):
-            raise ConfigError(f"{key} is given twice, as {joined[key]!r} and as {value!r}: give it once")
+        first = joined.setdefault(key, value)
+        if type(first) is not type(value) or first != value:
+            raise ConfigError(
+                f"{_name(key)} is given twice, as {shown(first)} and as {shown(value)}: give it once"
+            )
     return joined
 
 
@@ -99,6 +111,7 @@ def resolve(*layers: Mapping[str, Any]) -> RunConfig:
     tree: dict[str, dict[str, Any]] = {}
     for name, value in merged.items():
         section, key = _known(name)
+        _check_writable(name, value)
         tree.setdefault(section, {})[key] = value
     try:
         return RunConfig.model_validate(tree)
@@ -113,11 +126,27 @@ def _known(name: str) -> tuple[str, str]:
         raise ConfigError(f"{name} is a section, not a setting: set one of {', '.join(keys)}")
     if name not in names:
         by_key = [full for full in names if full.partition(".")[2] == name.rpartition(".")[2]]
-        nearest = by_key or difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+        nearest = by_key or difflib.get_close_matches(name[:_LONGEST_NAME], names, n=1, cutoff=0.4)
         hint = f"did you mean {nearest[0]}?" if nearest else "`fedledger config` lists all settings"
-        raise ConfigError(f"unknown setting {name}: {hint}")
+        raise ConfigError(f"unknown setting {_name(name)}: {hint}")
     section, _, key = name.partition(".")
     return section, key
+
+
+def _name(name: str) -> str:
+    return name if name.isprintable() and len(name) <= _LONGEST_NAME else shown(name)
+
+
+def _check_writable(name: str, value: object) -> None:
+    """Refuse what neither a file nor the wire has room for: larger numbers, text that is not UTF-8."""
+    form = ""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        form = "in 64 bits"
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        form = "in UTF-8"
+    if form:
+        allowed = permitted(*name.split("."))
+        raise ConfigError(f"{name} = {shown(value)} is not permitted: give {allowed}, {form}")
 
 
 def _one_line(error: ValidationError) -> str:
@@ -126,9 +155,9 @@ def _one_line(error: ValidationError) -> str:
     value = _value_at(first["loc"], error)
     allowed = permitted(section, key)
     choices = re.findall('"([^"]+)"', allowed)
-    nearest = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(shown(value).strip("'"), choices, n=1, cutoff=0.5)
     hint = f" (did you mean {nearest[0]}?)" if nearest else ""
-    return f"{section}.{key} = {value!r} is not permitted: give {allowed}{hint}"
+    return f"{section}.{key} = {shown(value)} is not permitted: give {allowed}{hint}"
 
 
 def _value_at(location: tuple[int | str, ...], error: ValidationError) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import textwrap
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -11,7 +12,17 @@ from pydantic.fields import FieldInfo
 
 from common.config.sections import RunConfig, Section
 
+_LONGEST_VALUE = 100
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
+def shown(value: object) -> str:
+    """Return a value as an error names it: printable, in one line of limited length, whatever it is."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python does not write whole numbers of more than 4300 digits
+        text = f"a huge {type(value).__name__}"
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 def permitted(section: str, key: str) -> str:
@@ -93,6 +104,5 @@ def _toml(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return repr(value)
