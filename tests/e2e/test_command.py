@@ -105,13 +105,15 @@ def test_the_run_folder_is_whole(finished):
         "checkpoint/state.json",
         "checkpoint/round-000002.safetensors",
         *(f"ledgers/client-{number}.jsonl" for number in range(3)),
-        *(f"keys/client-{number}.key" for number in range(3)),
+        *(f"keys/client-{number}.{kind}" for number in range(3) for kind in ("key", "salt")),
+        "keys/server.key",
+        *(f"server/{name}" for name in ("log.jsonl", "checkpoint", "key.pub")),
     }
 
 
 def test_the_report_tells_everything(finished):
     report = report_of(finished[0])
-    assert report["schema"] == "fedledger-report/1"
+    assert report["schema"] == "fedledger-report/2"
     assert report["verified"] is True
     assert report["private"] is True
     assert report["stamp"] is None
@@ -160,7 +162,7 @@ def test_a_ledger_lists_every_charge(finished):
     ]
     assert all(0.2 < mechanism["noise_multiplier"] < 2 for mechanism in shown["mechanisms"])
     assert shown["num_examples"] == 36
-    assert [entry["type"] for entry in shown["entries"]] == ["GENESIS", *2 * ["RESERVE", "RELEASE"]]
+    assert [entry["type"] for entry in shown["entries"]] == ["GENESIS", *2 * ["RESERVE", "RELEASE", "RECEIPT"]]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from common.audit.auditor import audit
 from common.config import RunConfig, resolve
-from common.ledger import Release, Reserve, read_ledger
+from common.ledger import Acknowledged, Release, Reserve, read_ledger
 from simulations.harness import resume, simulate
 from tests.small_federation import Watcher
 
@@ -41,6 +41,11 @@ def config(images: Path, out: Path) -> RunConfig:
     )
 
 
+def round_of(body: Reserve | Release | Acknowledged) -> int:
+    """Return the round that an entry is about."""
+    return body.receipt.receipt.round if isinstance(body, Acknowledged) else body.round
+
+
 def result(root: Path) -> dict:
     """Return everything that must not depend on where the run stopped."""
     lines = [json.loads(line) for line in (root / "rounds.jsonl").read_text().splitlines()]
@@ -51,7 +56,7 @@ def result(root: Path) -> dict:
         "rounds": lines,
         "model": (root / "model.safetensors").read_bytes(),
         "evaluation": (root / "evaluation.json").read_text(),
-        "charges": [[(type(e.body), e.body.round) for e in ledger[1:]] for ledger in ledgers],
+        "charges": [[(type(e.body), round_of(e.body)) for e in ledger[1:]] for ledger in ledgers],
         "mechanisms": [[e.body.mechanisms for e in x if isinstance(e.body, Reserve)] for x in ledgers],
         "updates": [[e.body.update for e in x if isinstance(e.body, Release)] for x in ledgers],
         "epsilons": [client.epsilon for client in audit(root).clients],
