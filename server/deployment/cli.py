@@ -13,7 +13,9 @@ from server.deployment.pki import make_client_key, make_server_certificate, read
 if TYPE_CHECKING:
     from server.deployment.tls import TlsFiles
 
-StateOption = Annotated[Path, typer.Option("--state", help="The server's folder.")]
+StateOption = Annotated[
+    Path, typer.Option("--state", help="The server's folder; else ./server-state.", show_default=False)
+]
 
 
 def pki_init(
@@ -88,19 +90,29 @@ def server(
     ] = None,
     cert_key: Annotated[Path | None, typer.Option(help="Private key of --cert (PEM).")] = None,
     ca: Annotated[Path | None, typer.Option(help="CA of --cert that clients hold (PEM).")] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 or :: for all.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8443,
+    host: Annotated[
+        str,
+        typer.Option(help="Address to listen on, else 127.0.0.1; 0.0.0.0 or :: for all.", show_default=False),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="Port, else 8443; 0 takes a free one.", show_default=False)
+    ] = 8443,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Plain HTTP between programs of one machine; for trials.")
     ] = False,
     metrics_port: Annotated[
         int,
-        typer.Option(min=0, max=65535, help="Port of Prometheus metrics on loopback; 0 takes a free one."),
+        typer.Option(help="Port of Prometheus metrics on loopback; else a free one.", show_default=False),
     ] = 0,
     max_body_mib: Annotated[
-        int, typer.Option(min=8, max=2048, help="Largest request; a model of any size comes in 5 MiB pieces.")
+        int,
+        typer.Option(
+            help="Largest request, from 8 on, else 64; a model comes in pieces of 5 MiB.", show_default=False
+        ),
     ] = 64,
-    log_format: Annotated[str, typer.Option(help="text or json.")] = "text",
+    log_format: Annotated[
+        str, typer.Option(help="text (as without it) or json.", show_default=False)
+    ] = "text",
 ) -> None:
     """Serve clients over TLS until Ctrl-C."""
     from server.deployment.limits import MIB, Limits
@@ -109,10 +121,19 @@ def server(
 
     if log_format not in ("text", "json"):
         raise ConfigError(f"--log-format {log_format!r} is not known: give text or json")
+    _check_numbers(port, metrics_port, max_body_mib)
     tls = None if insecure else _tls_files(pki, cert, cert_key, ca)
     begin_logging(log_format)
     limits = Limits(body_bytes=max_body_mib * MIB)
     serve(ServerOptions(state=state, host=host, port=port, tls=tls, metrics_port=metrics_port, limits=limits))
+
+
+def _check_numbers(port: int, metrics_port: int, max_body_mib: int) -> None:
+    for option, value in (("--port", port), ("--metrics-port", metrics_port)):
+        if not 0 <= value <= 65535:
+            raise ConfigError(f"{option} {value} is not a port: give 0 to 65535")
+    if not 8 <= max_body_mib <= 2048:
+        raise ConfigError(f"--max-body-mib {max_body_mib} is out of range: give 8 to 2048")
 
 
 def _tls_files(pki: Path | None, cert: Path | None, cert_key: Path | None, ca: Path | None) -> TlsFiles:

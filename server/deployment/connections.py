@@ -87,7 +87,7 @@ class Listener(socket.socket):
         return listener
 
     def _prepare(self, limits: Limits, metrics: Metrics, tls: bool) -> None:
-        self._limits = limits
+        self.limits = limits
         self.metrics = metrics
         self._tls = tls
         self._open: Counter[str] = Counter()
@@ -121,8 +121,8 @@ class Listener(socket.socket):
             self._connections[address].agreed = True
 
     def _full(self, peer: str) -> bool:
-        beyond = self._open.total() >= self._limits.connections
-        return beyond or self._open[peer] >= self._limits.connections_of_one_address
+        beyond = self._open.total() >= self.limits.connections
+        return beyond or self._open[peer] >= self.limits.connections_of_one_address
 
     def _closed(self, connection: Connection) -> None:
         self._connections.pop(connection.address, None)

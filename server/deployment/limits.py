@@ -34,8 +34,8 @@ class Limits:
     connections: int = 2048
     connections_of_one_address: int = 512
     requests_at_a_time: int = 16
-    requests_per_second: float = 50.0
-    burst: int = 200
+    requests_per_second: float = 200.0
+    burst: int = 2000
     refusals_per_second: float = 10.0
     head_seconds: float = 10.0
     stall_seconds: float = 30.0

@@ -9,18 +9,17 @@ import logging
 import os
 import resource
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import uvicorn
 
 from common.errors import ConfigError, FedLedgerError
 from common.flower_internals_server import ControlApi
 from server.deployment.admission import Admission
-from server.deployment.connections import GatewayLoop, GatewayProtocol, Listener
+from server.deployment.connections import GatewayLoop, Listener
 from server.deployment.enrolment import Enrolments
 from server.deployment.errors import ServerFailed
+from server.deployment.front import Front
 from server.deployment.gateway import Gateway, Upstream
 from server.deployment.limits import Limits
 from server.deployment.metrics import Metrics, serve_metrics
@@ -29,8 +28,6 @@ from server.deployment.superlink import SuperLink
 from server.deployment.tls import TlsFiles, refuse_unusable, server_context
 
 _log = logging.getLogger("fedledger.server")
-
-_FAREWELL_SECONDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,48 +125,20 @@ async def _serve_through(
             limits=limits,
             metrics=metrics,
         )
-        server = _Uvicorn(_uvicorn_config(gateway, listener, options))
+        context = server_context(options.tls) if options.tls else None
+        front = Front.over(gateway, listener, context)
         exposition, port = await _expose(state, superlink, metrics, options.metrics_port)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        serving = asyncio.create_task(front.serve(sockets=[listener]))
         watching = asyncio.create_task(superlink.watch())
         _announce(listener, superlink, port, options, state)
         await stop.wait()
         _log.info("ending: no new requests are taken")
-        server.should_exit = True
+        front.should_exit = True
         await serving
         exposition.close()
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
-
-
-class _Uvicorn(uvicorn.Server):
-    """uvicorn, less its signal handlers: signals are for the whole server."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
-        yield
-
-
-def _uvicorn_config(gateway: Gateway, listener: Listener, options: ServerOptions) -> uvicorn.Config:
-    context = server_context(options.tls) if options.tls else None
-    return uvicorn.Config(
-        gateway,
-        http=GatewayProtocol.bound(options.limits, listener),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        backlog=256,
-        timeout_keep_alive=int(options.limits.idle_seconds),
-        timeout_graceful_shutdown=_FAREWELL_SECONDS,
-        h11_max_incomplete_event_size=16 * 1024,
-        ssl_context_factory=(lambda _config, _default: context) if context else None,
-    )
 
 
 def _listen(options: ServerOptions, metrics: Metrics) -> Listener:

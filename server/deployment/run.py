@@ -1,0 +1,174 @@
+"""A run on the server's machine: wait for clients, submit, watch the run's folder, audit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.audit.auditor import audit
+from common.audit.report import AuditReport
+from common.config import RunConfig, to_toml
+from common.errors import CheckpointError
+from common.flower_internals_server import FlowerRefused, RunInfo, build_bundle
+from common.run_folder import RunFolder, exclusively, write_atomically
+from server.deployment.errors import ServerFailed
+from server.deployment.following import Follower
+from server.deployment.state_folder import StateFolder
+from server.deployment.status import with_control
+from server.display import RunDisplay
+
+_POLL_SECONDS = 0.2
+_ASK_SECONDS = 2.0
+_UNREACHABLE_SECONDS = 90.0
+_NODES_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A run that is to be made.
+
+    Args:
+        state: the server's folder.
+        config: its settings, with absolute paths; `runtime.out` is its folder.
+        clients: how many must be online before it starts.
+        wait_seconds: how long they are waited for.
+    """
+
+    state: Path
+    config: RunConfig
+    clients: int
+    wait_seconds: float
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run's folder."""
+        return RunFolder(Path(self.config.runtime.out))
+
+
+def wait_for_clients(order: Order, say: Callable[[str], None]) -> None:
+    """Wait until enough enrolled clients are online, and say who is there whenever that changes.
+
+    Raises:
+        ServerFailed: when the time is over, naming who is there and who is not; or without a server.
+    """
+    deadline = time.monotonic() + order.wait_seconds
+    said = ""
+    while True:
+        here, absent = who_is_here(order.state)
+        if said != (line := _who(here, absent, order.clients)):
+            say(line)
+            said = line
+        if len(here) >= order.clients:
+            return
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(_NODES_SECONDS)
+    raise ServerFailed(
+        f"only {len(here)} of {order.clients} clients came within {order.wait_seconds:g} s (here: "
+        f"{_names(here)}; not here: {_names(absent)}): start the others, wait longer (--wait), or start with "
+        "fewer (--clients)"
+    )
+
+
+def who_is_here(state: Path) -> tuple[list[str], list[str]]:
+    """Return the names of enrolled clients that are online, and of those that are not.
+
+    Raises:
+        ServerFailed: when no server runs on the folder.
+    """
+    with with_control(state) as (control, enrolments):
+        online = {node.node_id for node in control.nodes() if node.status == "online"}
+        entries = [entry for entry in enrolments.all() if not entry.revoked_at]
+    here = [entry.name for entry in entries if entry.node_id in online]
+    return here, [entry.name for entry in entries if entry.node_id not in online]
+
+
+def submit(order: Order) -> int:
+    """Hand the run to SuperLink and return its id there.
+
+    Raises:
+        CheckpointError: when the folder cannot be written, or a run goes on in it.
+        FlowerRefused: when SuperLink refuses the run.
+    """
+    folder = order.folder
+    if not folder.config.exists():
+        write_atomically(folder.config, to_toml(order.config).encode())
+    with exclusively(folder):
+        folder.stop_request.unlink(missing_ok=True)
+    with with_control(order.state) as (control, _):
+        run_id = control.start_run(build_bundle(), order.config.flat())
+    StateFolder(order.state).remember_run(run_id, folder.root)
+    return run_id
+
+
+def watch(order: Order, run_id: int, follower: Follower, display: RunDisplay) -> None:
+    """Show how the run goes on until it is over.
+
+    Raises:
+        ServerFailed: when the run fails, or SuperLink is gone for too long.
+    """
+    asked, heard = 0.0, time.monotonic()
+    while True:
+        over = None
+        if time.monotonic() - asked >= _ASK_SECONDS:
+            asked = time.monotonic()
+            over, reached = _state_of(order.state, run_id)
+            heard = asked if reached else heard
+        follower.show(display)
+        if over is not None:
+            return _end(order, over, follower)
+        if time.monotonic() - heard > _UNREACHABLE_SECONDS:
+            raise ServerFailed(f"the server is gone; once it is back: {way_on(order.folder)}")
+        time.sleep(_POLL_SECONDS)
+
+
+def stop_at_once(order: Order, run_id: int) -> None:
+    """End the run within its round; what clients charged for that round stays charged."""
+    with with_control(order.state) as (control, _):
+        control.stop_run(run_id)
+
+
+def report_on(order: Order) -> AuditReport:
+    """Audit the run's folder, as a stranger would.
+
+    Raises:
+        CheckpointError: when the run wrote nothing that could be audited.
+    """
+    if not order.folder.rounds.exists():
+        raise CheckpointError(f"no round of {order.folder.root} was finished: there is nothing to audit")
+    return audit(order.folder.root)
+
+
+def way_on(folder: RunFolder) -> str:
+    """Return the command that continues the run."""
+    return f"fedledger run --resume {folder.root}"
+
+
+def _state_of(state: Path, run_id: int) -> tuple[RunInfo | None, bool]:
+    """Return the run if it is over, and whether SuperLink answered."""
+    try:
+        with with_control(state) as (control, _):
+            run = control.runs(run_id)[0]
+    except (ServerFailed, FlowerRefused):
+        return None, False  # it may be starting again
+    return (run if run.finished else None), True
+
+
+def _end(order: Order, run: RunInfo, follower: Follower) -> None:
+    if follower.ended:
+        return
+    details = " ".join(run.details.removeprefix("ServerApp failed with exception: ").split())
+    began = (order.folder.checkpoint / "state.json").exists()
+    more = f"; it goes on with {way_on(order.folder)}" if began else ""
+    raise ServerFailed(f"the run ended early ({run.status}): {details or 'its log says why'}{more}")
+
+
+def _who(here: list[str], absent: list[str], needed: int) -> str:
+    line = f"{len(here)} of {needed} clients are here: {_names(here)}"
+    return line if len(here) >= needed else f"{line}; waiting for {needed - len(here)} of {_names(absent)}"
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(names) or "nobody"

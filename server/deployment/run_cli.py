@@ -1,0 +1,127 @@
+"""The command that makes a run on the clients that are connected."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from common.audit.cli import REFUTED, VERIFIED, summary
+from common.config import RunConfig, Settings, join_assignments, parse_assignment, read_toml, resolve
+from common.errors import ConfigError
+from common.new_run import new_root, settings_of, with_absolute_paths
+from server.deployment.cli import StateOption
+
+if TYPE_CHECKING:
+    from server.deployment.run import Order
+    from server.display import RunDisplay
+
+TIMEOUT_KEY, TIMEOUT_SECONDS = "federation.round-timeout-seconds", 3600.0
+"""What a run with real clients has unless the settings say otherwise: some client will fail some day."""
+
+_INTERRUPTED = 130
+
+
+def run(
+    config: Annotated[Path | None, typer.Option(help="Settings file (TOML); --set overrides it.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting; repeatable.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Run folder; must be new or empty.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
+    state: StateOption = Path("server-state"),
+    clients: Annotated[
+        int | None, typer.Option(help="Start when so many are online; else federation.num-clients.")
+    ] = None,
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait for them; else 300.", show_default=False)
+    ] = 300.0,
+) -> None:
+    """Train over the clients that are connected to the running server, then audit what was spent."""
+    if (clients is not None and clients < 1) or not wait >= 0:
+        raise ConfigError("--clients is at least 1, and --wait at least 0")
+    if resume is not None:
+        if config or assignments or out:
+            raise ConfigError(
+                "--resume continues a run with its own settings: leave out --config, --set and --out"
+            )
+        settings = settings_of(resume)
+    else:
+        settings = _settings(config, assignments or [], out, state)
+    from server.deployment.run import Order
+
+    needed = clients or settings.federation.num_clients
+    order = Order(state=state, config=settings, clients=needed, wait_seconds=wait)
+    raise typer.Exit(_make(order))
+
+
+def _settings(config: Path | None, assignments: list[str], out: str | None, state: Path) -> RunConfig:
+    file = read_toml(config) if config else {}
+    given = [parse_assignment(text) for text in assignments]
+    given += [{"runtime.out": out}] if out else []
+    joined = join_assignments(given)
+    defaults: Settings = {TIMEOUT_KEY: TIMEOUT_SECONDS, "runtime.ledgers": str(state.absolute() / "ledgers")}
+    settings = resolve({**defaults, **file, **joined})
+    return with_absolute_paths(settings, new_root(settings))
+
+
+def _make(order: Order) -> int:
+    from server.deployment.following import Follower
+    from server.deployment.run import report_on, submit, wait_for_clients, watch
+    from server.display import RunDisplay, Screen
+
+    console = Screen(highlight=False)
+    if order.config.stamp:
+        console.print(f"[bold red]{order.config.stamp}[/]")
+    wait_for_clients(order, lambda line: console.print(line, soft_wrap=True, markup=False))
+    display = RunDisplay(console, rounds=order.config.federation.num_server_rounds)
+    follower = Follower(order.folder)
+    run_id = submit(order)
+    display.start()
+    try:
+        with _stopping(order, run_id, display) as stop:
+            watch(order, run_id, follower, display)
+    finally:
+        display.stop()
+    report = report_on(order)
+    typer.echo(summary(report, order.folder.root / "report.html"))
+    if stop.asked:
+        typer.echo(f"To go on: fedledger run --resume {shlex.quote(str(order.folder.root))}")
+        return _INTERRUPTED
+    return VERIFIED if report.verified else REFUTED
+
+
+class _Stop:
+    """Whether the person asked for a stop."""
+
+    asked = False
+
+
+@contextmanager
+def _stopping(order: Order, run_id: int, display: RunDisplay) -> Iterator[_Stop]:
+    """Let the first Ctrl-C stop the run after its round, and a second one at once."""
+    from server.deployment.run import stop_at_once
+
+    stop = _Stop()
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        if stop.asked:
+            raise KeyboardInterrupt
+        stop.asked = True
+        order.folder.stop_request.touch()
+        display.say_stopping()
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield stop
+    except KeyboardInterrupt:
+        stop_at_once(order, run_id)
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
