@@ -18,6 +18,7 @@ from common.ledger import cli as ledgers
 from common.ledger import keys_cli as keys
 from common.planning.cli import run as plan
 from server.deployment import cli as deployment
+from server.deployment import run_cli
 from simulations.cli import INTERRUPTED, SETTINGS_HELP, show_config, simulate
 
 WRONG, DEFECT, UNHEARD = 2, 3, 141
@@ -58,6 +59,10 @@ app.command("server")(deployment.server)
 app.command("enroll")(deployment.enroll)
 app.command("revoke")(deployment.revoke)
 app.command("status")(deployment.status)
+app.command("run", epilog=SETTINGS_HELP)(run_cli.run)
+key.command("new")(keys.new)
+key.command("show")(keys.show)
+key.command("rotate")(keys.rotate)
 
 
 def main() -> None:
