@@ -68,6 +68,15 @@ def _walk(page: Page, most: int = 200) -> list[str]:
     return names
 
 
+def _walk_to(page: Page, name: str) -> None:
+    """Press the tabulator key until a place that begins with this name has the focus."""
+    for _ in range(200):
+        page.press("Tab")
+        if str(page.evaluate(_FOCUSED)).startswith(name):
+            return
+    pytest.fail(f"the keyboard does not reach {name}")
+
+
 def test_verdict_and_epsilon_are_on_the_page(opened: Page, folder: RunFolder) -> None:
     content = json.loads((folder.root / "report.json").read_text(encoding="utf-8"))
     shown = epsilon_text(content["epsilon"])
@@ -134,16 +143,14 @@ def test_a_mark_shows_its_name_only_while_it_has_the_focus(opened: Page) -> None
         ".map(e => e.textContent)"
     )
     assert opened.evaluate(shown) == []
-    while opened.evaluate(_FOCUSED) != name:
-        opened.press("Tab")
+    _walk_to(opened, name)
     assert opened.evaluate(shown) == [name]
 
 
 def test_a_table_behind_a_heading_opens_by_keyboard(opened: Page) -> None:
     rows = "document.querySelectorAll('details[open] tbody tr').length"
     assert opened.evaluate(rows) == 0
-    while not str(opened.evaluate(_FOCUSED)).startswith("The same as a table"):
-        opened.press("Tab")
+    _walk_to(opened, "The same as a table")
     opened.press("Enter")
     assert opened.evaluate(rows) == 3
 
@@ -165,8 +172,10 @@ def test_paper_is_white_and_shows_what_was_folded_away(opened: Page) -> None:
     opened.emulate(media="print", scheme="dark")
     assert opened.evaluate(_COLOUR.format("body", "backgroundColor")) == "rgb(255, 255, 255)"
     assert opened.evaluate(_COLOUR.format("querySelector('nav')", "display")) == "none"
-    row = "document.querySelector('#rounds').parentElement.querySelector('tbody tr')"
-    assert opened.evaluate(f"{row}.getBoundingClientRect().height") > 5
+    visible = "[...document.querySelectorAll('details tbody tr')].map(row => row.checkVisibility())"
+    assert set(opened.evaluate(visible)) == {True}
+    opened.emulate(scheme="light")
+    assert set(opened.evaluate(visible)) == {False}
 
 
 def test_the_report_can_be_printed(opened: Page, tmp_path: Path) -> None:
