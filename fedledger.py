@@ -34,10 +34,10 @@ _STYLE: dict[str, Any] = {
 app = typer.Typer(help="Private federated learning with a ledger.", **_STYLE)
 ledger = typer.Typer(help="Read ledgers.", **_STYLE)
 report = typer.Typer(help="Compare reports, and print their schema.", **_STYLE)
+pki = typer.Typer(help="Certificates of a server, and keys of its clients.", **_STYLE)
 key = typer.Typer(help="Keys that sign ledgers.", **_STYLE)
 
 app.command("simulate", epilog=SETTINGS_HELP)(simulate)
-pki = typer.Typer(help="Certificates of a server, and keys of its clients.", **_STYLE)
 app.command("audit")(audit)
 app.command("config")(show_config)
 app.command("plan")(plan)
@@ -60,9 +60,6 @@ app.command("enroll")(deployment.enroll)
 app.command("revoke")(deployment.revoke)
 app.command("status")(deployment.status)
 app.command("run", epilog=SETTINGS_HELP)(run_cli.run)
-key.command("new")(keys.new)
-key.command("show")(keys.show)
-key.command("rotate")(keys.rotate)
 
 
 def main() -> None:
