@@ -11,7 +11,7 @@ from client.optimizer import OptimizerSettings
 from client.receipts import keep_receipts
 from client.site import Site
 from client.trainer import Charge, DPTrainer
-from common.arrays import digest
+from common.arrays import Arrays, digest
 from common.code import code_digest
 from common.config import RunConfig, TrainingSettings
 from common.data import BatchTransform
@@ -34,6 +34,7 @@ def train_round(site: Site, request: TrainRequest) -> Update:
 
     The RESERVE entry is on disk before the first record is touched: a crash from there on leaves the
     round charged, whether or not anything left. Training that fails is closed by an ABORT, and stays charged.
+    Where finished updates are kept, the same request again gets the same bytes, at no charge.
 
     Raises:
         PolicyRefused, BudgetExhausted: when the site's policy says no; nothing is charged then.
@@ -42,20 +43,28 @@ def train_round(site: Site, request: TrainRequest) -> Update:
     Privacy: only `Update` leaves: the noised update, charged in the ledger, and the ledger's entries.
     """
     keep_receipts(site.ledger, request.deliveries)
+    if site.kept is not None and (kept := site.kept.again(request, site.ledger)) is not None:
+        return _update(site, request, kept)
     trainer = _trainer(site, request.proposal)
     trainer.refuse_misfit(request.arrays)
     randomness = _randomness(site.config, site.partition_id, request)
     reserved = _repeatable(site, request) or _reserve(site, request, randomness.source)
     try:
-        update = trainer.fit(request.arrays, site.records, reserved.charge, randomness)
+        arrays = trainer.fit(request.arrays, site.records, reserved.charge, randomness).arrays
+        if site.kept is not None:
+            site.kept.keep(request, arrays, site.ledger.view)
     except Exception as error:
         _abort(site, reserved, error)
         raise
-    _release(site, reserved, digest(update.arrays))
+    _release(site, reserved, digest(arrays))
+    return _update(site, request, arrays)
+
+
+def _update(site: Site, request: TrainRequest, arrays: Arrays) -> Update:
     return Update(
         partition_id=site.partition_id,
         num_examples=len(site.records),
-        arrays=update.arrays,
+        arrays=arrays,
         ledger_lines=site.ledger.view.lines[request.known_entries :],
     )
 

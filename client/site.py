@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
 from flwr.app import Context
 
+from client.kept import KeptUpdates
 from client.ledgers import open_ledger
 from client.policy import ClientPolicy
 from common.config import RunConfig, resolve
@@ -26,6 +28,9 @@ _sites: dict[tuple[Path, int], Site] = {}
 class Site:
     """What one client holds.
 
+    Args:
+        kept: finished updates that can be sent again, or None where a run's own files are enough.
+
     Privacy: `records` never leave; the ledger and n = len(records) are public.
     """
 
@@ -34,6 +39,11 @@ class Site:
     records: ImageData
     ledger: Ledger
     policy: ClientPolicy
+    kept: KeptUpdates | None = None
+
+
+OWN_SITE: ContextVar[Callable[[Context], Site]] = ContextVar("own_site")
+"""How a real client opens its site, from facts of its own; unset, the run's settings say what a client is."""
 
 
 def open_site(context: Context) -> Site:
@@ -47,6 +57,8 @@ def open_site(context: Context) -> Site:
         DataError: when its records cannot be read.
         LedgerError: when its ledger cannot be used.
     """
+    if (own := OWN_SITE.get(None)) is not None:
+        return own(context)
     folder = RunFolder(run_root(str(context.run_config.get("runtime.out", "auto")), context.run_id))
     partition_id = _partition_id(context.node_config)
     with _opening:
