@@ -64,9 +64,26 @@ def ratio_text(ratio: float) -> str:
 
 
 def _cautions(plan: Plan) -> Iterator[str]:
-    groups, question = plan.groups, plan.question
-    if poor := [group for group in groups if group.own_rounds == 0]:
+    yield from _about_budgets(plan)
+    yield from _about_sizes(plan.groups)
+    yield from _about_rounds(plan)
+    if plan.question.dropout:
+        yield (
+            "A client that is asked and does not answer is charged all the same: dropping out saves no "
+            "budget and makes the average noisier."
+        )
+
+
+def _about_budgets(plan: Plan) -> Iterator[str]:
+    if poor := [group for group in plan.groups if group.own_rounds == 0]:
         yield f"{_who(poor)} cannot afford a single round and will be left out."
+    if beyond := [group for group in plan.groups if group.own_rounds and not group.fits]:
+        least = min(plan.question.rounds_for(group.affordable or 0) for group in beyond)
+        after = counted(least, "round")
+        yield f"{_who(beyond)}: the budget ends before the plan does, at the earliest after {after}."
+
+
+def _about_sizes(groups: Sequence[GroupPlan]) -> Iterator[str]:
     if empty := [group for group in groups if group.expected_batch < 1]:
         yield f"{_who(empty)}: a step holds less than one example on average, so most steps are noise only."
     if burdens := [group for group in groups if group.burden]:
@@ -81,12 +98,6 @@ def _cautions(plan: Plan) -> Iterator[str]:
         )
     if whole := [group for group in groups if group.sample_rate == 1]:
         yield f"{_who(whole)}: every example is in every step, so random batches give no extra protection."
-    yield from _about_rounds(plan)
-    if question.dropout:
-        yield (
-            "A client that is asked and does not answer is charged all the same: dropping out saves no "
-            "budget and makes the average noisier."
-        )
 
 
 def _about_rounds(plan: Plan) -> Iterator[str]:

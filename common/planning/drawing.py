@@ -80,11 +80,11 @@ def lines_chart(
     x = Axis(low=across.low, high=across.high, start=LEFT, stop=width - RIGHT)
     y = Axis(low=up.low, high=up.high, start=HEIGHT - BOTTOM, stop=TOP)
     behind = [_frame(x, y, across, up)]
+    behind += [_path(one, index, x, y) for index, one in enumerate(series)]
     if limit:
         height = y.at(limit.value)
         behind.append(line("limit", x.start, height, x.stop, height))
         behind.append(text(x.start + 6, height - 6, limit.name, "name", "start"))
-    behind += [_path(one, index, x, y) for index, one in enumerate(series)]
     behind += _legend(series, width) if len(series) > 1 else []
     dots = [dot for index, one in enumerate(series) for dot in _dots(one, index, x, y, width)]
     return chart(title, description, width, HEIGHT, [scenery(behind), *dots])

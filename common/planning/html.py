@@ -47,8 +47,6 @@ def render(plan: Plan) -> str:
 
 
 def _context(plan: Plan) -> dict[str, Any]:
-    groups = plan.groups
-    shown = shown_groups(groups)
     return {
         "plan": plan,
         "question": plan.question,
@@ -61,6 +59,15 @@ def _context(plan: Plan) -> dict[str, Any]:
         "cautions": cautions(plan),
         "notes": notes_on_claim(plan),
         "claim": CLAIM,
+        "rounds_text": rounds_text,
+        "counted": counted,
+    } | _figures(plan)
+
+
+def _figures(plan: Plan) -> dict[str, Any]:
+    groups = plan.groups
+    shown = shown_groups(groups)
+    return {
         "shown": shown,
         "bars": [group_bar(group, plan) for group in shown],
         "epsilons": range_text(groups, lambda g: epsilon_text(g.epsilon), lambda g: g.epsilon),
@@ -70,6 +77,4 @@ def _context(plan: Plan) -> dict[str, Any]:
         "epsilon_chart": epsilon_chart(plan),
         "rounds_chart": rounds_chart(plan),
         "sizes_chart": sizes_chart(plan),
-        "rounds_text": rounds_text,
-        "counted": counted,
     }

@@ -39,16 +39,19 @@ def sizes_of_text(text: str, clients: int | None, *, default_clients: int) -> li
             )
     sizes = [int(part) for part in parts]
     if len(sizes) == 1:
-        count = default_clients if clients is None else clients
-        if not 1 <= count <= MOST_CLIENTS:
-            raise ConfigError(f"--clients is {count}, permitted is a whole number from 1 to {MOST_CLIENTS:,}")
-        return sizes * count
+        return sizes * _checked_count(default_clients if clients is None else clients)
     if clients not in {None, len(sizes)}:
         raise ConfigError(
             f"--clients is {clients}, but --examples names {len(sizes)} clients: give one number for each, "
             "or a single one for all"
         )
     return sizes
+
+
+def _checked_count(clients: int) -> int:
+    if not 1 <= clients <= MOST_CLIENTS:
+        raise ConfigError(f"--clients is {clients}, permitted is a whole number from 1 to {MOST_CLIENTS:,}")
+    return clients
 
 
 def sizes_of_partitions(path: Path) -> list[int]:
@@ -116,11 +119,7 @@ def terms_of_ledger(path: Path) -> LedgerTerms:
             without noise.
     """
     view = read_ledger(path)
-    if any(isinstance(mechanism, Unprotected) for mechanism in view.mechanisms()):
-        raise ConfigError(
-            f"{path} holds training without noise, after which no plan can limit epsilon: plan for a data "
-            "set of which nothing was released unprotected"
-        )
+    _refuse_unprotected(view, path)
     last = _last_charge(view)
     limit = _filter_of(view.genesis)
     return LedgerTerms(
@@ -134,6 +133,14 @@ def terms_of_ledger(path: Path) -> LedgerTerms:
         last=last,
         one_setting=last is not None and limit is None,
     )
+
+
+def _refuse_unprotected(view: LedgerView, path: Path) -> None:
+    if any(isinstance(mechanism, Unprotected) for mechanism in view.mechanisms()):
+        raise ConfigError(
+            f"{path} holds training without noise, after which no plan can limit epsilon: plan for a data "
+            "set of which nothing was released unprotected"
+        )
 
 
 def _filter_of(genesis: Genesis) -> Filter | None:

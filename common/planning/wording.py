@@ -64,7 +64,8 @@ def headline(plan: Plan) -> str:
         case _ if plan.fits:
             return f"It fits: {what} {_verb(question)} epsilon {epsilon} of {budget}"
         case _:
-            would = f"{what} would take epsilon {epsilon} of {budget}"
+            limit = " under the ledger's filter" if any(h.filter for h in question.holdings) else ""
+            would = f"{what} would take epsilon {epsilon} of {budget}{limit}"
             return f"It does not fit: {would}, which affords {_affordable(plan)}"
 
 

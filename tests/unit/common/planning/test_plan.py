@@ -10,10 +10,11 @@ import pytest
 
 from common.errors import BudgetExhausted
 from common.planning.plan import Plan, make_plan
-from common.planning.question import Holding, Question, holdings_of
+from common.planning.question import Filter, Holding, Question, holdings_of
 from common.planning.solving import curve_rounds
 from common.privacy.accounting import epsilon_pld, epsilon_rdp, epsilon_unamplified, within_budget
 from common.privacy.budget import PrivacyBudget
+from common.privacy.filter import filter_order, within_filter
 from common.privacy.mechanisms import Mechanism, PoissonGaussian
 
 TEN_ALIKE = Question(
@@ -145,6 +146,42 @@ def test_rounds_after_a_ledger_are_those_still_to_come():
         **given, holdings=(Holding(num_examples=6000, delta=1e-5, prior=prior),), whole_federation=False
     )
     assert later.groups[0].rounds == fresh - 40
+
+
+def with_filter(order: float) -> Holding:
+    budget = PrivacyBudget(epsilon=8.0, delta=1e-5)
+    return Holding(
+        num_examples=6000, delta=1e-5, prior=(steps_of(40),), filter=Filter(budget=budget, order=order)
+    )
+
+
+def test_a_ledgers_filter_is_kept_to_and_affords_less_than_plain_composition():
+    budget = PrivacyBudget(epsilon=8.0, delta=1e-5)
+    order = filter_order(budget)
+    given = {"rounds": None, "noise_multiplier": 1.2, "whole_federation": False}
+    rounds = plan_for(**given, holdings=(with_filter(order),)).groups[0].rounds
+    plain = plan_for(**given, holdings=(dataclasses.replace(with_filter(order), filter=None),))
+    assert 0 < rounds < plain.groups[0].rounds
+    history = steps_of(40), steps_of(rounds, 1.2)
+    assert within_filter(history, budget, order)
+    assert not within_filter((*history, steps_of(1, 1.2)), budget, order)
+    longer = given | {"rounds": rounds + 1}
+    (group,) = plan_for(**longer, holdings=(with_filter(order),)).groups
+    assert group.epsilon < group.budget
+    assert not group.fits
+
+
+def test_noise_is_found_for_the_filter_and_for_a_smaller_target():
+    budget = PrivacyBudget(epsilon=8.0, delta=1e-5)
+    order = filter_order(budget)
+    for target in (8.0, 6.0):
+        (group,) = plan_for(epsilon=target, holdings=(with_filter(order),), whole_federation=False).groups
+        planned = steps_of(60, group.noise_multiplier)
+        assert within_filter((steps_of(40), planned), budget, order)
+        assert group.epsilon <= target
+        weaker = dataclasses.replace(planned, noise_multiplier=group.noise_multiplier * 0.999)
+        history = (steps_of(40), weaker)
+        assert not (within_filter(history, budget, order) and affords(history, target))
 
 
 def test_a_spent_budget_is_one_line_that_names_the_client():

@@ -11,8 +11,9 @@ import pytest
 
 from common.config import RunConfig
 from common.errors import ConfigError, LedgerError
-from common.planning.question import Question
+from common.planning.question import Filter, Question
 from common.planning.request import Request, question_of
+from common.privacy.budget import PrivacyBudget
 from common.privacy.mechanisms import PoissonGaussian
 from tests.run_folders import RunPlan, write_run
 
@@ -121,6 +122,16 @@ def test_rounds_after_a_ledger_of_one_setting_are_asked_whether_they_fit(tmp_pat
 def test_an_empty_ledger_only_fixes_size_delta_and_budget(tmp_path):
     question = ask(examples=None, ledger=ledger(tmp_path, rounds=0), sample_rate=0.3)
     assert (question.unknown, question.rounds, question.sample_rate) == ("noise", 200, Fraction(3, 10))
+
+
+def test_a_ledger_with_a_filter_leaves_every_setting_free(tmp_path):
+    path = ledger(tmp_path, genesis={"filter_order": 4.0})
+    question = ask(examples=None, ledger=path, noise_multiplier=1.0, sample_rate=0.1)
+    (holding,) = question.holdings
+    assert (question.noise_multiplier, question.sample_rate) == (1.0, Fraction(1, 10))
+    assert holding.filter == Filter(budget=PrivacyBudget(epsilon=8.0, delta=1e-5), order=4.0)
+    assert ask(examples=None, ledger=path, rounds=9).unknown == "noise"
+    assert ask(examples=None, ledger=path).noise_multiplier == 2.0
 
 
 def test_less_than_a_ledgers_budget_may_be_planned_with(tmp_path):

@@ -131,6 +131,10 @@ def test_what_a_reader_should_doubt_is_said():
     assert "less than one example on average" in said(empty)
     whole = plan_for(sample_rate=None, batch_size=6000)
     assert "random batches give no extra protection" in said(whole)
+    beyond = plan_for(holdings=holdings_of([500, 6000], None), noise_multiplier=0.7)
+    assert f"ends before the plan does, at the earliest after {beyond.groups[0].affordable} rounds" in said(
+        beyond
+    )
     assert "charged all the same" in said(plan_for(dropout=0.1))
     assert "a share of 0.4 means 2 a round" in said(plan_for(participation=Fraction(2, 5)))
 
