@@ -83,8 +83,16 @@ CLAIM = Claim(
         "A client that states a wrong number of images.",
         "Noise that looks random but is known to somebody.",
         "A client that samples, clips or adds noise other than its ledger says.",
-        "A client and a server that together write a new ledger from the beginning; whoever holds a signing "
-        "key can do so, in a simulation whoever holds the run folder's keys.",
+        "An image that several clients hold: each counts it by itself, and nobody compares images.",
+        "More than one person or thing behind what a client counts as one image.",
+        "Charges at the end of a ledger that its client cuts off before anybody else has seen them.",
+        "A client and a server that together write ledger and log anew from the beginning; whoever holds the "
+        "signing keys can do so, in a simulation whoever holds the run folder's keys.",
+        "A whole folder, ledgers and log alike, put back to an older state, if nobody kept a later copy or "
+        "report.",
+        "Somebody who stole a key and signs in the client's or the server's name.",
+        "A client that shows auditors different ledgers, where no server's log holds its heads.",
+        "What the time that an answer takes, or its absence, tells about the images.",
     ),
 )
 
@@ -126,6 +134,11 @@ def _assumptions(
         text="Sums are divided by the public expected batch size, not by the actual one.",
         holds="broken" if "normaliser-differs" in broken else "checked",
         why="The recorded divisor equals the number of images times the sampling chance.",
+    )
+    yield Assumption(
+        text="Settings were not changed in view of results, or a filter kept the budget all the same.",
+        holds="broken" if broken & {"mechanism-changed", "filter-exceeded"} else "checked",
+        why="Each ledger either uses one noise and one sampling chance for life, or names a filter.",
     )
     yield Assumption(
         text="Nobody can predict the noise.",

@@ -14,11 +14,14 @@ from common.audit.wording import budget_text, delta_text, epsilon_text
 from common.config import PrivacySettings, RunConfig, TrainingSettings
 from common.ledger import Amend, Genesis
 from common.privacy.budget import default_delta
-from common.privacy.mechanisms import PoissonGaussian
+from common.privacy.mechanisms import Gaussian, Laplace, PoissonGaussian
 
 UNPREDICTABLE_NOISE = "chacha20"
 REPRODUCIBLE_NOISE = "reproducible"
 POISSON = "poisson"
+
+_CLIPPED = PoissonGaussian | Gaussian | Laplace
+"""Mechanisms that a clip must limit; a count moves by one image at most without it."""
 
 _TOLERANCE = 1e-9
 _ACCOUNTANT_TOLERANCE = 1e-6
@@ -137,7 +140,7 @@ def _rules(ledger: ClientLedger, charge: Charge) -> Iterator[Finding]:
     body, where, who = charge.body, ledger.entry(charge), f"Client {ledger.partition_id}"
     if not charge.protected:
         return
-    if body.sampler != POISSON:
+    if body.sampler != POISSON and _rates(charge):
         text = (
             f"{who} did not choose each image by chance in every step, so its epsilon is larger than shown."
         )
@@ -145,7 +148,7 @@ def _rules(ledger: ClientLedger, charge: Charge) -> Iterator[Finding]:
     if body.noise_source not in {UNPREDICTABLE_NOISE, REPRODUCIBLE_NOISE}:
         text = f"{who} claims protection by noise, but names no source that could make any."
         yield error("noise-missing", text, where)
-    if body.max_grad_norm is None:
+    if body.max_grad_norm is None and any(isinstance(m, _CLIPPED) for m in body.mechanisms):
         text = f"{who} did not limit how far one image moves the model, so noise does not protect it."
         yield error("clip-missing", text, where)
     if any(body.normaliser != charge.num_examples * rate for rate in _rates(charge)):
