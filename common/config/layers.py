@@ -88,7 +88,7 @@ def join_assignments(assignments: Iterable[Settings]) -> Settings:
     joined: Settings = {}
     for key, value in (item for settings in assignments for item in settings.items()):
         first = joined.setdefault(key, value)
-        if type(first) is not type(value) or first != value:
+        if first is not value and (type(first) is not type(value) or first != value):
             raise ConfigError(
                 f"{_name(key)} is given twice, as {shown(first)} and as {shown(value)}: give it once"
             )
@@ -111,12 +111,14 @@ def resolve(*layers: Mapping[str, Any]) -> RunConfig:
     tree: dict[str, dict[str, Any]] = {}
     for name, value in merged.items():
         section, key = _known(name)
-        _check_writable(name, value)
         tree.setdefault(section, {})[key] = value
     try:
-        return RunConfig.model_validate(tree)
+        config = RunConfig.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(_one_line(error)) from None
+    for name, value in merged.items():
+        _check_writable(name, value)
+    return config
 
 
 def _known(name: str) -> tuple[str, str]:

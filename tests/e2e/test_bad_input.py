@@ -347,4 +347,4 @@ def test_letters_that_the_terminal_lacks(at_home):
     process = start_command("audit", "Läufe", environment=plain)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert err.startswith("fedledger: L\\xe4ufe is not a run folder: ")
+    assert err.startswith("fedledger: L\\xe4ufe is not a run folder, a ledger")
