@@ -44,9 +44,10 @@ def find_ledgers(folder: Path) -> dict[int, Path]:
     return dict(sorted((number, file) for number, file in numbered if number is not None))
 
 
-def find_strays(folder: Path) -> tuple[str, ...]:
-    """Return the names of a folder's other files that look like ledgers, sorted."""
-    return tuple(sorted(file.name for file in folder.glob("*.jsonl") if number_of(file) is None))
+def find_strays(folder: Path, root: Path) -> tuple[str, ...]:
+    """Return a folder's other files that look like ledgers, named from `root` and sorted."""
+    strays = (file for file in folder.glob("*.jsonl") if number_of(file) is None)
+    return tuple(sorted(file.relative_to(root).as_posix() for file in strays))
 
 
 def read_ledgers(

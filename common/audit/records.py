@@ -102,7 +102,7 @@ class RunRecords:
         ledgers: verified ledgers by partition.
         places: names of the ledgers' files by partition, for findings.
         damaged: ledgers whose chain, signatures or form do not hold.
-        stray_ledgers: names of files among the ledgers that belong to no client.
+        stray_ledgers: files among the ledgers that belong to no client, for findings.
         server: the server's log, None where there is none.
         known: how far the run's last saved state had seen each ledger.
         model_hash: SHA-256 of model.safetensors, None where there is none.
@@ -183,7 +183,7 @@ def read_folder(folder: Path, *, root: Path) -> RunRecords:
         ledgers=ledgers,
         places={number: file.relative_to(root).as_posix() for number, file in files.items()},
         damaged=damaged,
-        stray_ledgers=find_strays(folder),
+        stray_ledgers=find_strays(folder, root),
     )
 
 

@@ -48,8 +48,8 @@ def _damaged(records: RunRecords) -> Iterator[Finding]:
     for name in records.stray_ledgers:
         yield warning(
             "stray-ledger",
-            "A file among the ledgers belongs to no client of this run; it was not counted.",
-            f"ledgers/{name}" if records.subject == "run" else name,
+            "A file among the ledgers belongs to no client; it was not counted.",
+            name,
         )
 
 

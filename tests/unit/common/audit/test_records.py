@@ -39,7 +39,11 @@ def test_files_of_other_names_are_set_aside(tmp_path: Path) -> None:
         (folder.root / "ledgers" / name).write_text("", encoding="utf-8")
     records = read_run(folder.root)
     assert sorted(records.ledgers) == [0]
-    assert records.stray_ledgers == ("client-01.jsonl", "client-x.jsonl", "notes.jsonl")
+    assert records.stray_ledgers == (
+        "ledgers/client-01.jsonl",
+        "ledgers/client-x.jsonl",
+        "ledgers/notes.jsonl",
+    )
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
