@@ -13,7 +13,7 @@ from common.planning.question import Question
 LITTLE, MUCH = 0.25, 1.0
 """Noise-to-signal of an averaged update up to which the noise is little, and above which it is most of it.
 
-Chosen by two measured trainings, which the plan of the same settings puts at 0.18 and 0.48 (docs/accuracy.md):
+Chosen by two measured trainings, which their plans put at 0.18 and 0.48 (docs/accuracy.md):
 the first came within three points of a training without noise (of other settings), the second stayed far
 below it. They are two points, not a law.
 """
