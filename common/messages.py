@@ -25,6 +25,7 @@ from common.protocol import (
 from common.wire import ARRAYS, FIELDS, TRAINING_PREFIX, Fields, unpack_arrays
 
 _KIND = "kind"
+_DELIVERED = ("receipt", "checkpoint", "proof")
 
 
 def describe_request_record(request: DescribeRequest) -> RecordDict:
@@ -155,8 +156,10 @@ def _read_delivery(text: str) -> Delivery:
     try:
         value = canonical.loads(text)
         proof = value["proof"]
-        if not all(isinstance(step, str) for step in proof):
+        if not isinstance(proof, list) or not all(isinstance(step, str) for step in proof):
             raise MessageError("a receipt's proof is not a list of hashes")
+        if len(value) != len(_DELIVERED):
+            raise MessageError(f"a delivered receipt holds more than {', '.join(_DELIVERED)}")
         return Delivery(
             receipt=receipt_from_json(value["receipt"]),
             checkpoint=checkpoint_from_json(value["checkpoint"]),

@@ -12,6 +12,8 @@ from common.transparency.note import verifier_key
 
 KEY_FILE = "key.pub"
 
+_KEY_SIZE = 32
+
 
 def log_name(public_key: bytes) -> str:
     """Return the name under which the log of a server's key is signed."""
@@ -35,6 +37,6 @@ def read_key(path: Path) -> bytes:
         raise LedgerError(f"{path} cannot be read ({error.strerror}): permit access") from None
     except (UnicodeDecodeError, binascii.Error):
         raise LedgerTampered(f"{path} is not a verifier key: put it back") from None
-    if text != verifier_key(log_name(key), key):
+    if len(key) != _KEY_SIZE or text != verifier_key(log_name(key), key):
         raise LedgerTampered(f"{path} is not the verifier key of a server's log: put it back")
     return key

@@ -7,7 +7,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from common.config import TrainingSettings
 from common.errors import MessageError
-from common.ledger import SigningKey
+from common.ledger import SigningKey, canonical
 from common.ledger.receipts import HeldCheckpoint, Receipt
 from common.messages import (
     describe_request_record,
@@ -94,6 +94,15 @@ def test_a_question_who_somebody_is_survives_the_wire(deliveries):
 def test_a_malformed_receipt_is_a_message_error(text):
     record = describe_request_record(DescribeRequest(run="r", deliveries=(DELIVERY,)))
     record["fields"]["deliveries"] = [text]
+    with pytest.raises(MessageError, match="receipt"):
+        parse_describe_request(message(record))
+
+
+@pytest.mark.parametrize("changed", [{"proof": "abcdef"}, {"proof": {"abcdef": 1}}, {"unknown": 1}])
+def test_a_delivery_has_one_form(changed):
+    record = describe_request_record(DescribeRequest(run="r", deliveries=(DELIVERY,)))
+    value = canonical.loads(record["fields"]["deliveries"][0]) | changed
+    record["fields"]["deliveries"] = [canonical.dumps(value).decode()]
     with pytest.raises(MessageError, match="receipt"):
         parse_describe_request(message(record))
 
