@@ -7,7 +7,6 @@ import binascii
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography.exceptions import InvalidSignature
@@ -24,7 +23,6 @@ from common.flower_internals_server import (
 from server.deployment.limits import Allowance, Limits
 
 
-@dataclass(frozen=True)
 class Denied(Exception):
     """A request that is answered with a status and one line, and goes no further.
 
@@ -33,8 +31,10 @@ class Denied(Exception):
         reason: for the peer and for the log.
     """
 
-    status: int
-    reason: str
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
 
 
 class Admission:

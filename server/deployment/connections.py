@@ -32,7 +32,7 @@ class Connection(socket.socket):
 
     peer: str = "unknown"
     address: tuple[str, int] = ("unknown", 0)
-    closed: Callable[[Connection], None] | None = None
+    when_closed: Callable[[Connection], None] | None = None
     speaks_tls: bool = False
     first_byte: int | None = None
     agreed: bool = False
@@ -59,10 +59,10 @@ class Connection(socket.socket):
 
     def close(self) -> None:
         """Close, and say so the first time."""
-        closed, self.closed = self.closed, None
+        tell, self.when_closed = self.when_closed, None
         super().close()
-        if closed is not None:
-            closed(self)
+        if tell is not None:
+            tell(self)
 
 
 class Listener(socket.socket):
@@ -108,7 +108,7 @@ class Listener(socket.socket):
                 connection.close()
                 continue
             connection.speaks_tls = self._tls
-            connection.closed = self._closed
+            connection.when_closed = self._forget
             connection.address = address[:2]
             self._connections[connection.address] = connection
             self._open[connection.peer] += 1
@@ -124,7 +124,7 @@ class Listener(socket.socket):
         beyond = self._open.total() >= self.limits.connections
         return beyond or self._open[peer] >= self.limits.connections_of_one_address
 
-    def _closed(self, connection: Connection) -> None:
+    def _forget(self, connection: Connection) -> None:
         self._connections.pop(connection.address, None)
         self._open[connection.peer] -= 1
         if not self._open[connection.peer]:

@@ -12,7 +12,7 @@ ROOT = logging.getLogger("fedledger")
 
 
 def begin_logging(style: str) -> None:
-    """Send everything of `fedledger.*` to standard error, and silence what libraries would add.
+    """Send everything of `fedledger.*` to standard error, and what its libraries find wrong.
 
     Args:
         style: `text` or `json`.
@@ -22,8 +22,10 @@ def begin_logging(style: str) -> None:
     ROOT.handlers = [handler]
     ROOT.setLevel(logging.INFO)
     ROOT.propagate = False
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in ("uvicorn.error", "asyncio"):  # what they call errors are defects; less is for peers to cause
+        library = logging.getLogger(name)
+        library.handlers, library.propagate = [handler], False
+        library.setLevel(logging.ERROR)
 
 
 class PlainLines(logging.Formatter):
