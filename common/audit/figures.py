@@ -180,7 +180,7 @@ def run_name(run: str, report: AuditReport) -> str:
 def mechanism_name(spent: MechanismSpending) -> str:
     """Name a purpose and setting in words."""
     settings = [
-        *([f"sigma {spent.noise_multiplier}"] if spent.noise_multiplier is not None else []),
+        *([f"noise {spent.noise_multiplier}"] if spent.noise_multiplier is not None else []),
         *([f"chance {spent.sample_rate}"] if spent.sample_rate is not None else []),
     ]
     kind = _MECHANISMS.get(spent.mechanism, spent.mechanism)

@@ -15,7 +15,7 @@ from common.audit.history import ClientLedger
 from common.audit.report import AccountingReport, MechanismReport
 from common.privacy.accounting import ADJACENCY
 from common.privacy.decimals import decimal_text
-from common.privacy.mechanisms import PoissonGaussian
+from common.privacy.mechanisms import PoissonGaussian, Unprotected
 
 _CODE = ("client", "common", "server", "simulations")
 _ACCOUNTANT = "dp-accounting"
@@ -26,11 +26,12 @@ def mechanism_report(ledgers: Iterable[ClientLedger]) -> MechanismReport:
     """Gather what clients recorded about their computations, distinct values only."""
     bodies = [charge.body for ledger in ledgers for charge in ledger.charges]
     mechanisms = {mechanism for body in bodies for mechanism in body.mechanisms}
-    noisy = [mechanism for mechanism in mechanisms if isinstance(mechanism, PoissonGaussian)]
+    noisy = [mechanism for mechanism in mechanisms if not isinstance(mechanism, Unprotected)]
+    sampled = [mechanism for mechanism in noisy if isinstance(mechanism, PoissonGaussian)]
     clips = {body.max_grad_norm for body in bodies if body.max_grad_norm is not None}
     return MechanismReport(
         noise_multipliers=_distinct(mechanism.noise_multiplier for mechanism in noisy),
-        sample_rates=tuple(str(rate) for rate in _distinct(mechanism.sample_rate for mechanism in noisy)),
+        sample_rates=tuple(str(rate) for rate in _distinct(mechanism.sample_rate for mechanism in sampled)),
         steps_per_round=_distinct(
             sum(m.num_steps for m in steps) for steps in {b.mechanisms for b in bodies}
         ),
