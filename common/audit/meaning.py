@@ -27,7 +27,8 @@ class Meaning:
         partition_id: that client, None where no ledger is readable.
         curve: epsilon for each of several deltas, by PLD, largest delta first.
         gaussian_mu: distance in standard deviations of the two bell curves that are as hard to tell apart
-            as the curve says at its least favourable point; a summary, not a bound of its own.
+            as the curve says at its least favourable point; a summary, not a bound of its own, and infinite
+            where it would have to be drawn from a single pair.
         false_alarm_rate: share of absent images that an attacker accepts to accuse wrongly.
         detection_rate: the most of the present images that such an attacker can recognise.
     """
@@ -57,7 +58,7 @@ def explain(
     return Meaning(
         partition_id=partition_id,
         curve=curve,
-        gaussian_mu=max(gaussian_mu(point) for point in curve),
+        gaussian_mu=max(gaussian_mu(point) for point in curve) if others else math.inf,
         false_alarm_rate=FALSE_ALARM_RATE,
         detection_rate=detection_rate(curve, FALSE_ALARM_RATE),
     )

@@ -21,7 +21,7 @@ def schema() -> None:
 
 
 def diff(
-    first: Annotated[Path, typer.Argument(metavar="A", help="A run folder, or a report.json.")],
+    first: Annotated[Path, typer.Argument(metavar="A", help="A run folder, ledgers, or a report.json.")],
     second: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     html: Annotated[
@@ -30,7 +30,7 @@ def diff(
 ) -> None:
     """Show what differs between two reports, and whether they are about the same data.
 
-    Run folders are audited anew and not written to; a report.json is taken at its word.
+    Run folders and ledgers are audited anew and not written to; a report.json is taken at its word.
 
     Exit status: 0 the two were compared, 2 one of them could not be read.
     """

@@ -1,4 +1,4 @@
-"""Reports as files: a run folder, audited anew, or a report.json, taken at its word."""
+"""Reports as files: a run folder or ledgers, audited anew, or a report.json, taken at its word."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from common.audit.auditor import inspect_run
+from common.audit.auditor import inspect
 from common.audit.report import SCHEMA
 from common.errors import CheckpointError
 from common.ledger.lines import line_hash
@@ -93,13 +93,13 @@ class Source:
 
 
 def read_source(path: Path) -> Source:
-    """Audit a run folder without writing to it, or read a report.json as it is.
+    """Audit a run folder, or ledgers, without writing anything; or read a report.json as it is.
 
     Raises:
         CheckpointError: when it is neither, or the report has another form.
     """
-    if path.is_dir():
-        report = _parse(inspect_run(path).to_json(), path)
+    if path.is_dir() or path.suffix == ".jsonl":
+        report = _parse(inspect(path).to_json(), path)
         return Source(name=str(path), report=report, lines=_lines(path, report))
     return Source(name=str(path), report=_parse(_read(path), path))
 
@@ -134,9 +134,17 @@ def _parse(value: Any, path: Path) -> ReportRecord:
 
 def _lines(path: Path, report: ReportRecord) -> dict[str, tuple[str, ...]]:
     """Hash the lines of every ledger that the audit has just verified."""
-    files = {client.ledger_id: RunFolder(path).ledger(client.partition_id) for client in report.clients}
+    files = {client.ledger_id: _ledger_file(path, client.partition_id) for client in report.clients}
     return {
         ledger_id: tuple(line_hash(line) for line in file.read_text(encoding="ascii").splitlines())
         for ledger_id, file in files.items()
         if file.exists()
     }
+
+
+def _ledger_file(path: Path, partition_id: int) -> Path:
+    """Return the file, for a run folder or a ledger home, a folder of ledgers, or a single ledger."""
+    if path.is_file():
+        return path
+    file = RunFolder(path).ledger(partition_id)
+    return file if file.exists() else path / file.name

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from common.audit import AuditReport, inspect_run
+from common.audit.auditor import inspect
 from common.audit.html import render
 from common.audit.wording import epsilon_text
+from common.privacy.budget import PrivacyBudget
+from common.privacy.filter import filter_order
 from tests.run_folders import RunPlan, write_run
 
 _HOSTILE = '<script>alert("1")</script>'
@@ -156,3 +159,30 @@ def test_a_page_without_any_readable_ledger(tmp_path: Path) -> None:
     assert page.texts["verdict"].startswith("NOT verified")
     assert "labels" not in page.texts
     assert "utility" not in page.texts
+
+
+def test_where_a_filter_is_the_guarantee_the_page_says_so(tmp_path: Path) -> None:
+    order = filter_order(PrivacyBudget(epsilon=8.0, delta=1e-5))
+    report = _report(tmp_path, genesis={"filter_order": order})
+    text = render(report)
+    page = _Page(text)
+    assert (
+        page.texts["verdict"]
+        == "Verified: the budgets that the ledgers enforce limit every client to epsilon 8.00"
+    )
+    assert (page.texts["guarantee"], page.texts["epsilon"]) == ("8.00", epsilon_text(report.epsilon))
+    assert "Settings of these ledgers may change in view of earlier results" in text
+    assert "bell curves" not in text
+    assert "nearly all" in text
+
+
+def test_ledgers_and_a_log_have_pages_without_what_only_a_run_has(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, RunPlan())
+    ledgers, log = (render(inspect(folder.root / name)) for name in ("ledgers", "server"))
+    assert ("accuracy" in _Page(ledgers).texts, "epsilon" in _Page(ledgers).texts) == (False, True)
+    assert ("epsilon" in _Page(log).texts, "claim" in _Page(log).texts) == (False, False)
+    for text in (ledgers, log):
+        assert re.findall(r'<a href="#([^"]+)"', text) == re.findall(
+            r'<section aria-labelledby="([^"]+)">', text
+        )
+    assert "fedledger.server/" in log

@@ -51,3 +51,10 @@ def test_the_claimed_delta_is_on_the_curve() -> None:
     assert meaning.partition_id == 4
     assert [point.epsilon for point in meaning.curve if point.delta == 2e-6] == [pytest.approx(5.69897)]
     assert [point.delta for point in meaning.curve] == sorted({p.delta for p in meaning.curve}, reverse=True)
+
+
+def test_of_a_single_pair_no_mu_is_drawn() -> None:
+    meaning = explain(4, 1e-5, lambda _: 8.0, others=())
+    assert [(point.delta, point.epsilon) for point in meaning.curve] == [(1e-5, 8.0)]
+    assert meaning.gaussian_mu == math.inf
+    assert meaning.detection_rate == pytest.approx(1 - math.exp(-8) * (1 - 1e-5 - 0.01))

@@ -33,6 +33,14 @@ def test_a_report_is_taken_at_its_word(tmp_path: Path) -> None:
     assert (source.report.epsilon, source.report.guarantee, source.lines) == (0.5, report.guarantee, {})
 
 
+def test_ledgers_are_audited_as_well_as_runs(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", RunPlan())
+    for path in (folder.ledger(0).parent, folder.ledger(0)):
+        source = read_source(path)
+        client = source.report.clients[0]
+        assert source.lines[client.ledger_id][-1] == client.head
+
+
 def test_of_a_damaged_ledger_no_lines_are_known(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", RunPlan())
     folder.ledger(0).write_text("{}\n", encoding="utf-8")

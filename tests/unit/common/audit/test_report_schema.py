@@ -12,6 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from common.audit import AuditReport, audit, inspect_run
+from common.audit.auditor import inspect
 from common.audit.report import SCHEMA
 from common.audit.report_files import SCHEMA_FILE
 from tests.run_folders import RunPlan, charge_and_release, write_run
@@ -73,6 +74,12 @@ def test_reports_of_damaged_folders_fit_the_schema(tmp_path: Path) -> None:
     assert _flaws(inspect_run(folder.root).to_json()) == []
     folder.ledger(1).write_text("{}\n", encoding="utf-8")
     assert _flaws(inspect_run(folder.root).to_json()) == []
+
+
+@pytest.mark.parametrize("part", ["ledgers", "ledgers/client-0.jsonl", "server"])
+def test_reports_of_ledgers_and_logs_fit_the_schema(tmp_path: Path, part: str) -> None:
+    folder = write_run(tmp_path, RunPlan())
+    assert _flaws(inspect(folder.root / part).to_json()) == []
 
 
 def test_a_field_that_the_schema_lacks_is_a_flaw_wherever_it_is(report: AuditReport) -> None:
