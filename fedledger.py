@@ -24,6 +24,9 @@ from simulations.cli import INTERRUPTED, SETTINGS_HELP, show_config, simulate
 WRONG, DEFECT, UNHEARD = 2, 3, 141
 """Exit statuses of a mistake, of a defect of FedLedger, and of output that nobody reads."""
 
+TRAINING = frozenset({"flwr", "opacus", "safetensors", "sklearn", "torch", "torchvision"})
+"""What comes with the extra "train": auditing, planning and keeping keys need none of it."""
+
 _STYLE: dict[str, Any] = {
     "no_args_is_help": True,
     "rich_markup_mode": None,
@@ -100,21 +103,24 @@ def _explain(error: Exception) -> int:
 
 def _line_of(error: Exception) -> str:
     """Return the line for what a person can mend, and nothing for a defect."""
+    line = ""
     match error:
         case click.UsageError():
             command = error.ctx.command_path if error.ctx else "fedledger"
-            return f"{error.format_message().rstrip('.')}: see `{command} --help`"
+            line = f"{error.format_message().rstrip('.')}: see `{command} --help`"
         case click.ClickException():
-            return error.format_message()
+            line = error.format_message()
         case FedLedgerError():
-            return str(error)
+            line = str(error)
+        case ModuleNotFoundError() if error.name in TRAINING:
+            line = f"this needs {error.name}, which is not installed: pip install 'fedledger[train]'"
         case OSError():
             where = error.filename or "the output"
             way_out = "free space" if error.errno == errno.ENOSPC else "permit access, or name another place"
-            return f"{where} cannot be used ({error.strerror}): {way_out}"
+            line = f"{where} cannot be used ({error.strerror}): {way_out}"
         case MemoryError():
-            return "memory is used up: choose fewer --workers or smaller images"
-    return ""
+            line = "memory is used up: choose fewer --workers or smaller images"
+    return line
 
 
 def _fail(line: str, status: int) -> int:

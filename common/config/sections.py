@@ -38,8 +38,8 @@ class FederationSettings(Section):
     fraction_train: Fraction01 = Field(1.0, description="Share of the clients that train in a round.")
     min_train_clients: PositiveInt = Field(
         2,
-        description="The run ends when fewer clients (or all, if fewer exist) can go on, or, where there is a "
-        "time limit, answer a round.",
+        description="The run ends when fewer clients (or all, if fewer exist) can go on, or, where there "
+        "is a time limit, answer a round.",
     )
     round_timeout_seconds: PositiveFloat | Literal["off"] = Field(
         "off",

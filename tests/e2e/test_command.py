@@ -162,7 +162,8 @@ def test_a_ledger_lists_every_charge(finished):
     ]
     assert all(0.2 < mechanism["noise_multiplier"] < 2 for mechanism in shown["mechanisms"])
     assert shown["num_examples"] == 36
-    assert [entry["type"] for entry in shown["entries"]] == ["GENESIS", *2 * ["RESERVE", "RELEASE", "RECEIPT"]]
+    kinds = [entry["type"] for entry in shown["entries"]]
+    assert kinds == ["GENESIS", *2 * ["RESERVE", "RELEASE", "RECEIPT"]]
 
 
 @pytest.mark.parametrize(

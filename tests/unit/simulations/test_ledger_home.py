@@ -65,7 +65,8 @@ def test_the_run_folder_keeps_copies_that_can_be_audited_alone(run, home, tmp_pa
         name = f"ledgers/client-{partition_id}.jsonl"
         assert (simulation.folder.root / name).read_bytes() == (home / name).read_bytes()
     for name in ("log.jsonl", "checkpoint", "key.pub"):
-        assert (simulation.folder.root / "server" / name).read_bytes() == (home / "server" / name).read_bytes()
+        copy = simulation.folder.root / "server" / name
+        assert copy.read_bytes() == (home / "server" / name).read_bytes()
     assert not (simulation.folder.root / "keys").exists()
     assert sorted(path.name for path in (home / "keys").iterdir()) == [
         "client-0.key",
