@@ -11,6 +11,7 @@ from typing import Any
 import click
 import typer
 
+from client.deployment import cli as sites
 from common.audit import report_cli as reports
 from common.audit.cli import run as audit
 from common.errors import FedLedgerError
@@ -39,6 +40,7 @@ ledger = typer.Typer(help="Read ledgers.", **_STYLE)
 report = typer.Typer(help="Compare reports, and print their schema.", **_STYLE)
 pki = typer.Typer(help="Certificates of a server, and keys of its clients.", **_STYLE)
 key = typer.Typer(help="Keys that sign ledgers.", **_STYLE)
+policy = typer.Typer(help="What a site permits.", **_STYLE)
 
 app.command("simulate", epilog=SETTINGS_HELP)(simulate)
 app.command("audit")(audit)
@@ -59,10 +61,13 @@ app.add_typer(pki, name="pki")
 pki.command("init")(deployment.pki_init)
 pki.command("client")(deployment.pki_client)
 app.command("server")(deployment.server)
+app.command("client")(sites.client)
 app.command("enroll")(deployment.enroll)
 app.command("revoke")(deployment.revoke)
 app.command("status")(deployment.status)
 app.command("run", epilog=SETTINGS_HELP)(run_cli.run)
+app.add_typer(policy, name="policy")
+policy.command("check")(sites.policy_check)
 
 
 def main() -> None:

@@ -93,7 +93,7 @@ class KeptUpdates:
             return None
 
     def _forget(self, newest: Path, view: LedgerView) -> None:
-        """Remove what was confirmed; not the newest, as a server may lose the round that it confirmed last."""
+        """Remove what was confirmed, but for the newest: a server may lose the round it confirmed last."""
         needed = {self._path(*names) for names in _unconfirmed(view)}
         others = [path for path in self._folder.glob("*.safetensors") if path != newest]
         others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)

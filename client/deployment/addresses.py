@@ -1,0 +1,59 @@
+"""Where a client's server is, and what it is safe to say to it in clear."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import socket
+
+from common.errors import ConfigError
+
+LOOPBACK = "127.0.0.1"
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
+
+
+def check_server(address: str, *, insecure: bool) -> str:
+    """Return a server's address if it is one, and safe.
+
+    Args:
+        address: HOST:PORT; an IPv6 address stands in brackets.
+        insecure: whether plain HTTP is wanted, which is for loopback only.
+
+    Raises:
+        ConfigError: when it is not an address, or plain HTTP would leave this machine.
+    """
+    match = _ADDRESS.fullmatch(address)
+    if match is None or not 0 < int(match["port"]) < 2**16:
+        raise ConfigError(
+            f"--server {address[:80]!r} is not HOST:PORT: leave out https://, such as a.org:8443"
+        )
+    if insecure and not _is_loopback(match["host"].strip("[]")):
+        raise ConfigError(
+            f"--insecure to {address} would send models in clear over a network: use TLS (--ca, --key); "
+            "--insecure is for 127.0.0.1"
+        )
+    return address
+
+
+def free_port() -> int:
+    """Return a port of loopback that is free now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def keep_loopback_off_proxies() -> None:
+    """Let this process and its children reach their own machine directly, whatever proxy is set."""
+    for variable in ("NO_PROXY", "no_proxy"):
+        hosts = [host for host in os.environ.get(variable, "").split(",") if host]
+        os.environ[variable] = ",".join(dict.fromkeys([*hosts, LOOPBACK, "localhost"]))
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

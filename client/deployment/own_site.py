@@ -1,0 +1,159 @@
+"""A real client's site: records, ledger and policy of its own, whatever a server's settings say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from flwr.app import Context
+
+from client.deployment.facts import Facts
+from client.kept import KeptUpdates
+from client.ledgers import open_ledger
+from client.site import Site
+from common.config import RunConfig, Settings, resolve
+from common.data import DataSplit, ImageData
+from common.data.shares import shares_of, split_of
+from common.errors import ConfigError, PolicyRefused
+from common.ledger import Ledger, parse_lines
+from common.models import MODELS, model_spec
+from common.privacy.budget import PrivacyBudget
+
+_THEIRS = frozenset({"data.augmentation", "runtime.seed"})
+_OURS = (
+    "data.",
+    "runtime.",
+    "privacy.epsilon",
+    "privacy.delta",
+    "privacy.accounting",
+    "privacy.amend-ledgers",
+)
+"""A client's own settings: where its records are, how it computes, what its ledger is for. A server's are all
+others, which change none of this; the seed names the noise of tests alone."""
+
+
+class OwnSite:
+    """A client's records and ledger, opened once; each message gets them with the settings of its run.
+
+    Args:
+        facts: the site's own.
+
+    Raises:
+        ConfigError, DataError, LedgerError: when records, ledger and policy do not go together.
+    """
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._image_size = _image_size(facts)
+        self.records = _records(facts)
+        self.ledger = _ledger(facts, self.records)
+        self._policy = facts.policy.for_ledger(_budget(self.ledger))
+        self._kept = KeptUpdates(facts.kept)
+
+    def open(self, context: Context) -> Site:
+        """Return the site for one message of a server.
+
+        Raises:
+            ConfigError: when the run's settings are not valid, or for other images.
+            PolicyRefused: when the run is for a model, or with noise, that the policy does not permit.
+            LedgerError: when the ledger's file is not as this client left it.
+        """
+        config = self._merged(dict(context.run_config))
+        self._refuse(config)
+        self.ledger.catch_up()
+        return Site(
+            partition_id=self._facts.number,
+            config=config,
+            records=self.records,
+            ledger=self.ledger,
+            policy=self._policy,
+            kept=self._kept,
+        )
+
+    def _merged(self, theirs: Settings) -> RunConfig:
+        """Lay the site's own settings over the server's."""
+        ours = {name: value for name, value in self._facts.config.flat().items() if _is_ours(name)}
+        return resolve({name: value for name, value in theirs.items() if not _is_ours(name)}, ours)
+
+    def _refuse(self, config: RunConfig) -> None:
+        permitted = self._facts.policy.permitted_models
+        name = config.model.name
+        if name not in permitted:
+            known = ", ".join(permitted) or "none"
+            raise PolicyRefused(f"model {name[:40]!r} is not among those its policy permits ({known})")
+        if config.privacy.reproducible_noise and not self._facts.policy.permit_reproducible_noise:
+            raise PolicyRefused("reproducible noise is not private, and its policy does not permit it")
+        size = model_spec(name).image_size
+        if size != self._image_size:
+            raise ConfigError(
+                f"model {name!r} takes images of {size} pixels, but this client's ledger is for images of "
+                f"{self._image_size}"
+            )
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(_OURS) and name not in _THEIRS
+
+
+def _image_size(facts: Facts) -> int:
+    """Return the size of images to which the ledger commits: that of the first permitted model."""
+    for name in facts.policy.permitted_models:
+        if name not in MODELS:
+            raise ConfigError(
+                f"permitted-models names {name!r}, which is not a model: give some of {', '.join(MODELS)}"
+            )
+    return model_spec((facts.policy.permitted_models or list(MODELS))[0]).image_size
+
+
+def _records(facts: Facts) -> ImageData:
+    split = split_of(facts.config)
+    if not facts.whole_folder:
+        return split.train.subset(shares_of(facts.config)[facts.number])
+    return _whole(split, facts)
+
+
+def _whole(split: DataSplit, facts: Facts) -> ImageData:
+    """Return all training images: without a test/, those as well that a simulation would hold out."""
+    if (Path(facts.config.data.data_dir) / "test").is_dir():
+        return split.train
+    parts = (split.train, split.test)
+    return ImageData(
+        images=torch.cat([part.images for part in parts]),
+        labels=torch.from_numpy(np.concatenate([part.labels.numpy() for part in parts])),
+        classes=split.train.classes,
+    )
+
+
+def _ledger(facts: Facts, records: ImageData) -> Ledger:
+    """Open the ledger on its own terms where the policy is no laxer, or begin it on the policy's."""
+    try:
+        return open_ledger(facts.home, facts.number, _on_its_terms(facts), records)
+    except ConfigError as error:
+        raise ConfigError(
+            str(error).replace("privacy.amend-ledgers", "amend-ledgers in the policy")
+        ) from None
+
+
+def _on_its_terms(facts: Facts) -> RunConfig:
+    """Return the site's settings with the budget that a ledger was begun for, if that is not smaller."""
+    path = facts.home.ledger(facts.number)
+    if not path.exists():
+        return facts.config
+    begun = parse_lines([_first_line(path)]).genesis.budget_epsilon
+    if begun is None or begun < facts.policy.epsilon:
+        return facts.config
+    return resolve(facts.config.flat(), {"privacy.epsilon": begun})
+
+
+def _first_line(path: Path) -> str:
+    """Return a file's first line, whatever a crash may have left at its end."""
+    with path.open(encoding="ascii", errors="replace") as file:
+        return file.readline().rstrip("\n")
+
+
+def _budget(ledger: Ledger) -> PrivacyBudget:
+    genesis = ledger.view.genesis
+    if genesis.budget_epsilon is None:
+        raise ConfigError("this ledger is for training without privacy: choose another --state")
+    return PrivacyBudget(epsilon=genesis.budget_epsilon, delta=genesis.delta)

@@ -1,0 +1,167 @@
+"""A whole client: opened from its own facts, kept connected, and ended in order."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from client.deployment.addresses import keep_loopback_off_proxies
+from client.deployment.bundle import BundleJudge
+from client.deployment.facts import Facts, own_folder, partition_of
+from client.deployment.node import Node, NodeOptions
+from client.deployment.own_site import OwnSite
+from client.deployment.worker import Worker
+from client.policy_file import PolicyFile
+from common.config import Settings
+from common.errors import ConfigError
+from common.run_folder import RunFolder, exclusively, write_atomically
+
+_log = logging.getLogger("fedledger.client")
+
+_NUMBERS = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientOptions:
+    """What `fedledger client` was told.
+
+    Args:
+        server: host:port.
+        authority: the CA's certificate, or None for plain HTTP on loopback.
+        key: the node's private key, or None for plain HTTP.
+        state: the client's own folder.
+        policy: what the site permits.
+        data_dir: a folder of images of its own, or None.
+        partition: `I/N` of a named data set, or None.
+        number: the client's number, or None where it follows from the partition or is drawn once.
+        settings: of `--set`.
+    """
+
+    server: str
+    authority: Path | None
+    key: Path | None
+    state: Path
+    policy: PolicyFile
+    data_dir: Path | None
+    partition: str | None
+    number: int | None
+    settings: Settings
+
+
+def serve(options: ClientOptions) -> None:
+    """Take part in runs until the process is asked to end.
+
+    Raises:
+        ConfigError, DataError, LedgerError: before anything is sent, when the client cannot be opened.
+        CheckpointError: when another client uses the same folder.
+    """
+    os.umask(0o077)
+    keep_loopback_off_proxies()
+    state = options.state.expanduser().absolute()
+    _make(state)
+    with exclusively(RunFolder(state)):
+        facts = facts_of(options, state)
+        site = OwnSite(facts)
+        _introduce(facts, site)
+        node = Node(_node_options(options, facts, state))
+        judge = BundleJudge(frozenset(facts.policy.permitted_apps))
+        worker = Worker(node=node, judge=judge, site=site, number=facts.number)
+        with _until_asked_to_end() as stopping:
+            node.start()
+            try:
+                worker.run(stopping)
+            finally:
+                node.stop()
+        _log.info("ended as it was asked to")
+
+
+def facts_of(options: ClientOptions, state: Path) -> Facts:
+    """Return the client's facts.
+
+    Raises:
+        ConfigError: when they are not given, or given twice.
+    """
+    if (options.data_dir is None) == (options.partition is None):
+        raise ConfigError(
+            "a client holds one set of images: give --data-dir DIR, or for trials --partition I/N, not both"
+        )
+    if options.partition is not None:
+        return partition_of(options.partition, options.number, options.settings, state, options.policy)
+    number = _number(state, options.number)
+    return own_folder(options.data_dir or Path(), number, options.settings, state, options.policy)
+
+
+def _number(state: Path, wanted: int | None) -> int:
+    """Return the client's number: as given, or drawn once; kept for ever, as its ledger is named by it."""
+    file = state / "number"
+    try:
+        held = int(file.read_text(encoding="ascii"))
+    except FileNotFoundError:
+        held = secrets.randbelow(_NUMBERS) if wanted is None else wanted
+        write_atomically(file, f"{held}\n".encode())
+    except ValueError:
+        raise ConfigError(f"{file} does not hold a number: put back the one in the ledger's name") from None
+    if wanted not in (None, held):
+        raise ConfigError(f"{state} is the folder of client {held}, not {wanted}: leave out --number")
+    return held
+
+
+def _make(state: Path) -> None:
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--state {state} cannot be used ({error.strerror}): name another folder") from None
+
+
+def _node_options(options: ClientOptions, facts: Facts, state: Path) -> NodeOptions:
+    return NodeOptions(
+        server=options.server,
+        authority=options.authority.expanduser().absolute() if options.authority else None,
+        key=options.key.expanduser().absolute() if options.key else None,
+        number=facts.number,
+        home=state / "node",
+    )
+
+
+def _introduce(facts: Facts, site: OwnSite) -> None:
+    ledger = site.ledger.view
+    fields = {
+        "client": facts.number,
+        "num_examples": ledger.num_examples,
+        "ledger": ledger.genesis.ledger_id,
+        "entries": len(ledger.entries),
+    }
+    _log.info(
+        "client %d holds %d examples; ledger %s has %d entries",
+        *(facts.number, ledger.num_examples, ledger.genesis.ledger_id[:12], len(ledger.entries)),
+        extra={"fields": fields},
+    )
+    if facts.policy.permit_reproducible_noise:
+        _log.warning("the policy permits reproducible noise: NOT PRIVATE")
+
+
+@contextmanager
+def _until_asked_to_end() -> Iterator[threading.Event]:
+    """Yield what SIGTERM and Ctrl-C set; a second one does not wait for the round that has begun."""
+    stopping = threading.Event()
+
+    def ask(signum: int, _: FrameType | None) -> None:
+        if stopping.is_set():
+            raise SystemExit(128 + signum)
+        stopping.set()
+        _log.info("ending; a round that has begun is finished first, another signal does not wait for it")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
