@@ -101,6 +101,8 @@ def shape(text: str) -> str:
 
 _LONGEST = 2000
 _VARYING = (
+    (re.compile(r" = .* is not permitted"), " = ... is not permitted"),
+    (re.compile(r"unknown setting .*: "), "unknown setting ...: "),
     (re.compile(r"/\S*/"), ""),
     (re.compile(r"'[^']*'?|\"[^\"]*\"?"), "'...'"),
     (re.compile(r"\b[0-9a-f]{12,}\b"), "#"),

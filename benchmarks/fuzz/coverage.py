@@ -34,12 +34,8 @@ def run_guided(name: str, cases: int, seed: int) -> int:
         with tempfile.TemporaryDirectory() as folder:
             for number, case in enumerate(target.seeds()):
                 (Path(folder) / str(number)).write_bytes(pack(case))
-            options = [
-                f"-runs={cases + 2 * number + 2}",
-                f"-seed={seed + 1}",
-                "-max_len=64000",
-                "-verbosity=0",
-            ]
+            runs = cases + len(target.seeds()) + 2
+            options = [f"-runs={runs}", f"-seed={seed + 1}", "-max_len=64000", "-verbosity=0"]
             atheris.Setup(["fuzz", *options, folder], guided.one, custom_mutator=guided.mutate)
             atheris.Fuzz()
     return 0

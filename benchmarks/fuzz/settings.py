@@ -21,6 +21,13 @@ from common.config import (
 )
 from common.errors import ConfigError
 
+_MISTAKES = (
+    *("unknown setting", "is not permitted", "is not valid TOML", "is nested too deeply", "cannot be read"),
+    *("is given twice", "is a section", "is not section.key=value", "set exactly one of", "does not apply"),
+    "needs data.data-dir",
+)
+"""What is wrong, in the words of the errors."""
+
 
 class SettingsTarget:
     """`read_toml`, `parse_assignment`, `join_assignments`, `resolve` and `to_toml`.
@@ -73,7 +80,7 @@ class SettingsTarget:
             layers = self._sources[case.kind](case.parts[0])
             config = resolve(*layers)
         except ConfigError as error:
-            return refused(error, "ConfigError")
+            return refused(error, next((why for why in _MISTAKES if why in str(error)), "other"))
         self._check_round_trip(config)
         return Outcome(verdict="accepted", why=case.kind, features=self._changed(config))
 
