@@ -2,6 +2,7 @@
 
 from common.audit.auditor import audit, inspect_run
 from common.audit.findings import Finding
-from common.audit.report import AuditReport, ClientReport, verdict
+from common.audit.report import AuditReport, verdict
+from common.audit.report_parts import ClientReport
 
 __all__ = ["AuditReport", "ClientReport", "Finding", "audit", "inspect_run", "verdict"]

@@ -19,7 +19,8 @@ from common.audit.implementation import (
 )
 from common.audit.meaning import Meaning, explain, nothing_to_explain
 from common.audit.records import RunRecords
-from common.audit.report import AuditReport, ClientReport, LogReport, MechanismReport, RoundReport
+from common.audit.report import AuditReport
+from common.audit.report_parts import ClientReport, LogReport, MechanismReport, RoundReport
 from common.audit.server_records import ServerRecords
 from common.audit.spending import MOST_EXACT_ROUNDS, History, Spent, largest_by_round
 from common.audit.standing import accounting_of, count_entries, guarantee_of

@@ -10,7 +10,8 @@ from markupsafe import Markup
 from common.audit.breakdown import MechanismSpending
 from common.audit.charts import Bin, Limit, Point, binned, histogram, line_chart, spent_bar
 from common.audit.parts import Part, parts_chart
-from common.audit.report import AuditReport, ClientReport
+from common.audit.report import AuditReport
+from common.audit.report_parts import ClientReport
 from common.audit.scales import from_zero, powers_of_ten, whole_numbers
 from common.audit.wording import budget_text, counted, delta_text, epsilon_text, percent_text
 

@@ -30,7 +30,8 @@ from common.audit.figures import (
 from common.audit.findings import count, grouped
 from common.audit.practice import PRACTICE
 from common.audit.records import Subject
-from common.audit.report import AuditReport, ClientReport, headline, verdict
+from common.audit.report import AuditReport, headline, verdict
+from common.audit.report_parts import ClientReport
 from common.audit.tables import class_table, confusion_table, label_table, setting_tables
 from common.audit.wording import budget_text, counted, delta_text, epsilon_text, percent_text, percent_up_text
 

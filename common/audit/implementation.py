@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import common
 from common.audit.history import ClientLedger
-from common.audit.report import AccountingReport, MechanismReport
+from common.audit.report_parts import AccountingReport, MechanismReport
 from common.privacy.accounting import ADJACENCY
 from common.privacy.decimals import decimal_text
 from common.privacy.mechanisms import PoissonGaussian, Unprotected
