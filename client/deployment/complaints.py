@@ -49,7 +49,7 @@ class Complaints:
     def hear(self, line: str) -> None:
         """Take in one line: log it for whoever looks for details, and note what it means."""
         text = _COLOURS.sub("", line).strip()
-        if not text:
+        if not text.removeprefix("INFO :").strip():
             return
         _log.debug("%s", text)
         if (match := _NODE_ID.search(text)) is not None:

@@ -130,7 +130,7 @@ def _report(task: Task, reply: Message, seconds: float) -> None:
     kind = answer.text("kind")
     fields = {
         "run_id": task.context.run_id,
-        "message": task.message.metadata.message_type,
+        "asked": task.message.metadata.message_type,
         "group": task.message.metadata.group_id[:20],
         "answer": kind,
         "seconds": round(seconds, 3),

@@ -1,0 +1,162 @@
+"""A SuperLink on loopback and real `fedledger client` processes, none of which outlives its test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import fedledger
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = Path(fedledger.__file__)
+BIN = Path(sys.executable).parent
+POLICY = """\
+epsilon = 8.0
+least-noise-multiplier = 0.5
+most-steps-a-round = 10
+largest-clip = 2.0
+least-examples = 10
+permitted-releases = ["train"]
+permitted-models = ["cnn"]
+"""
+
+
+def environment(home: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "FLWR_HOME": str(home),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        "OMP_NUM_THREADS": "1",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+    }
+
+
+class Process:
+    """A process in a session of its own, with a log that can be waited for."""
+
+    def __init__(self, command: Iterable[object], log: Path, home: Path) -> None:
+        self.log = log
+        home.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self.popen = subprocess.Popen(
+                [str(part) for part in command],
+                cwd=home,
+                env=environment(home),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait_for(self, text: str, seconds: float = 60) -> None:
+        wait_until(lambda: text in self.said, seconds, lambda: f"no {text!r} in:\n{self.said[-3000:]}")
+
+    def end(self, number: int = signal.SIGTERM, seconds: float = 30) -> int:
+        """Ask the process to end and return its exit status."""
+        self.popen.send_signal(number)
+        return self.popen.wait(timeout=seconds)
+
+    def kill(self) -> None:
+        """Kill the whole session: the process and what it started itself."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        self.popen.wait()
+
+
+class LoopbackServer(Process):
+    """A SuperLink without TLS, which is for loopback only."""
+
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        command = [
+            *(BIN / "flower-superlink", "--insecure", "--isolation", "subprocess"),
+            *("--host", "127.0.0.1", "--port", self.port, "--database", folder / "state.db"),
+            "--disable-runtime-dependency-installation",
+        ]
+        super().__init__(command, folder / "superlink.log", folder / "superlink-home")
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def wait_until_ready(self) -> None:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+        def answers() -> bool:
+            try:
+                with opener.open(f"http://{self.address}/health", timeout=2):
+                    return True
+            except OSError:
+                return False
+
+        wait_until(answers, 60, lambda: self.said[-3000:])
+
+    def flower_run(self, app: Path, settings: dict[str, object], seconds: float = 120) -> str:
+        """Run `flwr run` and return what it printed, the run's log included."""
+        home = self.folder / "cli-home"
+        home.mkdir(exist_ok=True)
+        connection = f'[superlink.here]\naddress = "{self.address}"\ninsecure = true\n'
+        (home / "config.toml").write_text(connection)
+        assignments = " ".join(f"{key}={as_toml(value)}" for key, value in settings.items())
+        run = subprocess.run(
+            [BIN / "flwr", "run", app, "here", "--stream", "--run-config", assignments],
+            check=False,
+            cwd=self.folder,
+            env=environment(home),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+        )
+        return run.stdout
+
+
+class ClientProcess(Process):
+    """`fedledger client`, for partition `number` of a data set or with options of its own."""
+
+    def __init__(
+        self, folder: Path, number: int, server: str, *arguments: object, policy: str = POLICY
+    ) -> None:
+        self.number = number
+        self.state = folder / f"site-{number}"
+        file = folder / f"policy-{number}.toml"
+        file.write_text(policy)
+        command = [
+            *(sys.executable, SCRIPT, "client", "--insecure", "--server", server),
+            *("--policy", file, "--state", self.state, *arguments),
+        ]
+        super().__init__(command, folder / f"client-{number}.log", folder / f"home-{number}")
+
+
+def as_toml(value: object) -> str:
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, otherwise: Callable[[], str]) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(otherwise())
+        time.sleep(0.1)
