@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from common.errors import PolicyRefused
 from common.protocol import Proposal
 
+_MOST_ROUNDS = 1_000_000
+"""More are not planned by anyone, and finding the noise for them takes for ever."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -48,6 +51,10 @@ class Limits:
         """
         if not 1 <= num_steps <= self.most_steps:
             raise PolicyRefused(f"{num_steps} steps a round are above its policy's {self.most_steps}")
+        if not 1 <= proposal.planned_rounds <= _MOST_ROUNDS:
+            raise PolicyRefused(
+                f"{proposal.planned_rounds} planned rounds are outside the permitted 1 to {_MOST_ROUNDS}"
+            )
         clip = proposal.max_grad_norm
         if not 0 < clip <= self.largest_clip:
             raise PolicyRefused(f"a clip of {clip:g} is outside its policy's 0 to {self.largest_clip:g}")

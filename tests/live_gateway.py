@@ -39,6 +39,11 @@ class NodeKey:
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
 
+    def openssh(self, comment: str) -> bytes:
+        """Return the public key as `pki client` writes it."""
+        form = (serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+        return self._key.public_key().public_bytes(*form) + f" {comment}\n".encode()
+
     def headers(self, *, age: float = 0.0) -> dict[str, str]:
         """Return the headers of a request that was signed `age` seconds ago."""
         timestamp = (datetime.now(UTC) - timedelta(seconds=age)).isoformat()

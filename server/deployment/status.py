@@ -17,6 +17,7 @@ from server.deployment.serving import control_api
 from server.deployment.state_folder import StateFolder
 
 _LATEST_RUNS = 10
+_PIPED_WIDTH = 160
 
 
 @contextmanager
@@ -54,6 +55,8 @@ def print_status(state: Path) -> None:
     folder = StateFolder(state)
     running = folder.running()
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_PIPED_WIDTH)
     console.print(
         f"Server {running.gateway} ({'TLS' if running.tls else 'plain HTTP'}), process {running.pid}; "
         f"metrics http://{running.metrics}/metrics",

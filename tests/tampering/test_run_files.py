@@ -221,6 +221,23 @@ def test_a_report_that_is_out_of_date_must_have_been_true(copy: Copy) -> None:
         assert codes_of(folder) == {"report-differs"}
 
 
+@pytest.mark.parametrize(
+    "edit", [lambda report: report.update(rounds=8), lambda report: report["log"].update(size=99)]
+)
+def test_a_report_that_knows_more_than_there_is_is_seen(
+    copy: Copy, edit: Callable[[dict[str, Any]], object]
+) -> None:
+    folder = copy()
+    audit(folder.root)
+    path = folder.root / "report.json"
+    report = json.loads(path.read_text(encoding="utf-8"))
+    charge_and_release(folder, 0, 1, RunPlan(), run="run-0")
+    assert codes_of(folder) == set()
+    edit(report)
+    path.write_text(json.dumps(report), encoding="utf-8")
+    assert codes_of(folder) == {"report-differs"}
+
+
 def test_a_page_alone_is_held_against_the_records(copy: Copy) -> None:
     folder = copy()
     audit(folder.root)

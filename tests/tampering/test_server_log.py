@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Callable
@@ -11,12 +12,12 @@ import pytest
 
 from common.audit import inspect_run
 from common.audit.server_records import DamagedLog, read_server
-from common.ledger import SigningKey
+from common.ledger import Genesis, SigningKey
 from common.run_folder import RunFolder
 from common.transparency.identity import KEY_FILE, log_name
 from common.transparency.note import verifier_key
-from tests.forgery import leaves_of, lines_of, rewrite_log, write_lines
-from tests.run_folders import RunPlan, charge_and_release, server_key, write_run
+from tests.forgery import bodies_of, leaves_of, lines_of, rewrite, rewrite_log, write_lines
+from tests.run_folders import RunPlan, charge, charge_and_release, server_key, sha256, write_run
 
 Copy = Callable[[], RunFolder]
 Edit = Callable[[list[str]], object]
@@ -137,3 +138,36 @@ def test_a_server_that_leaves_out_enrolments_is_seen(copy: Copy) -> None:
     rest = [leaf for leaf in leaves if leaf["type"] != "ENROL"]
     rewrite_log(folder, rest, key, log_name(key.public))
     assert codes_of(folder) >= {"enrolment-missing", "receipt-not-in-log", "log-rollback"}
+
+
+def test_a_log_of_the_size_that_a_client_saw_with_other_leaves_is_seen(copy: Copy) -> None:
+    folder = copy()
+    leaves, key = leaves_of(folder), server_key(folder)
+    last_receipt = max(number for number, leaf in enumerate(leaves) if leaf["type"] == "RECEIPT")
+    rewrite_log(folder, [{"type": "HELLO"}, *leaves[1 : last_receipt + 1]], key, log_name(key.public))
+    report = inspect_run(folder.root)
+    (finding,) = [finding for finding in report.findings if finding.code == "log-rollback"]
+    assert "are not those that a client saw" in finding.message
+
+
+def test_a_ledger_begun_anew_before_its_first_receipt_is_seen(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", RunPlan(clients=1, rounds=0))
+    key = server_key(folder)
+    rewrite_log(folder, leaves_of(folder)[:1], key, log_name(key.public))
+    (genesis,) = bodies_of(folder.ledger(0))
+    assert isinstance(genesis, Genesis)
+    new = dataclasses.replace(genesis, commitment=sha256("other"))
+    rewrite(folder.ledger(0), [new], SigningKey.load(folder.key(0)))
+    assert codes_of(folder) == {"ledger-fork"}
+
+
+def test_a_ledger_that_only_the_log_knows_is_missed(tmp_path: Path) -> None:
+    plan = RunPlan(rounds=0)
+    folder = write_run(tmp_path / "run", plan)
+    charge(folder, 0, 1, plan)
+    folder.ledger(1).unlink()
+    assert codes_of(folder) == {"ledger-missing"}
+    leaves, key = leaves_of(folder), server_key(folder)
+    other_run = [leaf | {"run": "run-0"} if leaf["type"] == "HEAD" else leaf for leaf in leaves]
+    rewrite_log(folder, other_run, key, log_name(key.public))
+    assert codes_of(folder) == set()

@@ -14,9 +14,9 @@ from common.audit.history import client_ledgers
 from common.audit.records import read_run
 from common.audit.spending import Spent
 from common.audit.verify_ledger import check_spending
-from common.ledger import Reserve
+from common.ledger import Amend, Reserve
 from common.privacy.mechanisms import PoissonGaussian, Unprotected
-from tests.run_folders import RunPlan, write_run
+from tests.run_folders import RunPlan, charge_and_release, open_ledger, sha256, write_run
 
 
 def _findings(tmp_path: Path, **plan: Any) -> list[Finding]:
@@ -110,6 +110,30 @@ def test_a_client_that_states_another_size_than_it_was_given(tmp_path: Path) -> 
 
     (finding,) = _findings(tmp_path, genesis={"num_examples": 60}, change=change)
     assert (finding.code, finding.message) == ("size-differs", "Client 0 states 60 images, but was given 50.")
+
+
+def test_the_size_that_counts_is_that_of_the_run(tmp_path: Path) -> None:
+    plan = RunPlan(clients=1, rounds=2)
+    folder = write_run(tmp_path, plan)
+    ledger = open_ledger(folder, 0, plan)
+    ledger.append(Amend(num_examples=60, commitment=sha256("more records")))
+    larger = RunPlan(change=lambda body, _: dataclasses.replace(body, normaliser=Fraction(60, 5)))
+    charge_and_release(folder, 0, 1, larger, run="run-2")
+    assert {finding.code for finding in inspect_run(folder.root).findings} == {"amended", "other-runs"}
+    charge_and_release(folder, 0, 2, plan, run="run-2")
+    (finding,) = [f for f in inspect_run(folder.root).findings if f.severity == "error"]
+    assert (finding.code, finding.where) == ("normaliser-differs", "ledgers/client-0.jsonl entry 11")
+
+
+def test_delta_is_held_against_the_largest_size_ever(tmp_path: Path) -> None:
+    plan = RunPlan(clients=1, genesis={"delta": 0.002}, settings={"privacy.delta": 0.002})
+    folder = write_run(tmp_path, plan)
+    for size in (600, 10):
+        open_ledger(folder, 0, plan).append(Amend(num_examples=size, commitment=sha256(f"{size} records")))
+    errors = [f for f in inspect_run(folder.root).findings if f.severity == "error"]
+    assert [(finding.code, finding.where) for finding in errors] == [
+        ("delta-too-large", "ledgers/client-0.jsonl entry 10")
+    ]
 
 
 def test_two_calculations_that_differ_the_wrong_way_are_a_warning(tmp_path: Path) -> None:
