@@ -1,0 +1,105 @@
+"""`fedledger client`: mistakes are one line, before anything is sent."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from client.deployment.addresses import check_server, free_port, keep_loopback_off_proxies
+from common.errors import ConfigError
+from tests.command_line import run_command
+from tests.real_clients import POLICY
+
+
+@pytest.fixture
+def files(tmp_path):
+    for name, text in (("policy.toml", POLICY), ("ca.crt", "a certificate"), ("key", "a key")):
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def client(files, *arguments: str, server: str = "127.0.0.1:1"):
+    fixed = ["--server", server, "--policy", str(files / "policy.toml"), "--state", str(files / "state")]
+    return run_command("client", *fixed, *arguments)
+
+
+def secured(files) -> list[str]:
+    return ["--ca", str(files / "ca.crt"), "--key", str(files / "key")]
+
+
+@pytest.mark.parametrize(
+    "address", ["a.org", "https://a.org:1", "a.org:0", "a.org:99999", ":8443", "a b:1", ""]
+)
+def test_what_is_no_address_is_refused(address):
+    with pytest.raises(ConfigError, match="is not HOST:PORT"):
+        check_server(address, insecure=False)
+
+
+@pytest.mark.parametrize("address", ["a.org:1", "10.0.0.1:1", "[2001:db8::1]:1", "127.0.0.1.evil.org:1"])
+def test_plain_http_stays_on_this_machine(address):
+    assert check_server(address, insecure=False) == address
+    with pytest.raises(ConfigError, match="in clear over a network"):
+        check_server(address, insecure=True)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "localhost:1", "[::1]:1", "127.8.8.8:1"])
+def test_on_this_machine_it_may_be_plain(address):
+    assert check_server(address, insecure=True) == address
+
+
+def test_loopback_never_goes_through_a_proxy(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "hospital.org,localhost")
+    monkeypatch.delenv("no_proxy", raising=False)
+    keep_loopback_off_proxies()
+    assert os.environ["NO_PROXY"] == "hospital.org,localhost,127.0.0.1"
+    assert os.environ["no_proxy"] == "127.0.0.1,localhost"
+    assert 0 < free_port() < 2**16
+
+
+def test_keys_belong_to_tls(files):
+    for arguments, words in (
+        (["--data-dir", "x"], "--ca FILE is needed"),
+        (["--ca", str(files / "ca.crt"), "--data-dir", "x"], "--key FILE is needed"),
+        (["--ca", str(files / "none"), "--key", str(files / "key")], "none is not a file"),
+        ([*secured(files), "--insecure"], "uses neither --ca nor --key"),
+    ):
+        outcome = client(files, *arguments)
+        assert outcome.status == 2
+        assert words in outcome.err
+        assert outcome.err.count("\n") == 1
+
+
+def test_one_set_of_images_is_needed(files):
+    for arguments in ([], ["--data-dir", "x", "--partition", "0/2"]):
+        outcome = client(files, *secured(files), *arguments)
+        assert outcome.status == 2
+        assert "one set of images" in outcome.err
+
+
+def test_images_that_are_missing_are_told_before_anything_is_sent(files):
+    outcome = client(files, *secured(files), "--data-dir", str(files / "images"))
+    assert outcome.status == 2
+    assert "does not exist" in outcome.err
+    assert not (files / "state" / "node").exists()
+
+
+def test_a_setting_that_is_not_its_own_is_refused(files):
+    outcome = client(files, *secured(files), "--partition", "0/2", "--set", "privacy.epsilon=100")
+    assert outcome.status == 2
+    assert "not a client's own to make" in outcome.err
+
+
+def test_a_form_of_log_that_is_none_is_refused(files):
+    outcome = client(files, *secured(files), "--partition", "0/2", "--log-format", "xml")
+    assert outcome.status == 2
+    assert "give text or json" in outcome.err
+
+
+def test_a_number_is_for_life(files):
+    arguments = [*secured(files), "--data-dir", str(files / "images")]
+    client(files, *arguments, "--number", "5")
+    assert (files / "state" / "number").read_text() == "5\n"
+    outcome = client(files, *arguments, "--number", "6")
+    assert outcome.status == 2
+    assert "is the folder of client 5, not 6" in outcome.err

@@ -1,0 +1,108 @@
+"""The SuperNode as a child: how it is called, started again, and ended."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from client.deployment import node as module
+from client.deployment.node import Access, Node, NodeOptions, arguments_of
+
+ACCESS = Access(address="127.0.0.1:4321", secret=b"s" * 32)
+
+
+def options(home: Path, **changes) -> NodeOptions:
+    values = {"server": "a.org:8443", "authority": None, "key": None, "number": 3, "home": home}
+    return NodeOptions(**{**values, **changes})
+
+
+def test_with_tls_it_proves_who_it_is_and_never_runs_an_app_itself(tmp_path):
+    secured = options(tmp_path, authority=Path("/pki/ca.crt"), key=Path("/pki/site-a"))
+    arguments = arguments_of(secured, ACCESS, tmp_path / "secret")
+    pairs = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    assert pairs == {
+        "--superlink": "a.org:8443",
+        "--root-certificates": "/pki/ca.crt",
+        "--auth-supernode-private-key": "/pki/site-a",
+        "--isolation": "process",
+        "--superexec-auth-secret-file": str(tmp_path / "secret"),
+        "--host": "127.0.0.1",
+        "--port": "4321",
+        "--node-config": "partition-id=3",
+    }
+    assert "--insecure" in arguments_of(options(tmp_path), ACCESS, tmp_path / "secret")
+
+
+@pytest.fixture
+def scripted(monkeypatch, tmp_path):
+    """Let a script of this test stand in for SuperNode; it appends to `starts` whenever it begins."""
+    monkeypatch.setattr(module, "_FIRST_PAUSE", 0.05)
+
+    def start(body: str) -> tuple[Node, Path]:
+        script, starts = tmp_path / "stand_in.py", tmp_path / "starts"
+        beginning = f"import os, sys, time\nopen({str(starts)!r}, 'a').write('x')\n"
+        script.write_text(beginning + textwrap.dedent(body))
+        monkeypatch.setattr(module.supernode_process, "__file__", str(script))
+        node = Node(options(tmp_path / "node"))
+        node.start()
+        return node, starts
+
+    return start
+
+
+def count(starts: Path) -> int:
+    return len(starts.read_text()) if starts.exists() else 0
+
+
+def wait_for(condition, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("ending", ["sys.exit(0)", "sys.exit(1)", "os.kill(os.getpid(), 9)", "raise OSError"])
+def test_it_is_started_again_however_it_ended(scripted, ending):
+    node, starts = scripted(ending)
+    wait_for(lambda: count(starts) >= 2)
+    node.stop()
+    assert node.access is None
+
+
+def test_each_one_has_an_address_and_a_secret_of_its_own(scripted, tmp_path):
+    node, starts = scripted("time.sleep(60)")
+    wait_for(lambda: count(starts) == 1)
+    first = node.access
+    assert (tmp_path / "node" / "worker.secret").read_bytes() == first.secret
+    node.restart(Access(address="127.0.0.1:1", secret=b""), "not that one")
+    assert node.access is first
+    node.restart(first, "a test")
+    wait_for(lambda: count(starts) == 2 and node.access is not None)
+    assert node.access.secret != first.secret
+    node.stop()
+
+
+def test_stopping_ends_it_at_once_and_for_good(scripted):
+    node, starts = scripted("time.sleep(60)")
+    wait_for(lambda: count(starts) == 1)
+    before = time.monotonic()
+    node.stop()
+    assert time.monotonic() - before < 10
+    assert node.access is None
+    assert count(starts) == 1
+
+
+def test_one_that_does_not_listen_to_the_end_is_killed(scripted, monkeypatch):
+    monkeypatch.setattr(module, "_GRACE_SECONDS", 0.3)
+    body = """
+        import signal
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.close(1); os.close(2)
+        time.sleep(60)
+    """
+    node, starts = scripted(body)
+    wait_for(lambda: count(starts) >= 2)
+    node.stop()

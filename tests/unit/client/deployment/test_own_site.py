@@ -1,0 +1,192 @@
+"""A real client's site: its own records, ledger and policy, whatever the server's settings say."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from flwr.app import Context, RecordDict
+from PIL import Image
+
+from client.deployment.facts import Facts, check_settable, own_folder, partition_of
+from client.deployment.own_site import OwnSite
+from client.policy_file import PolicyFile
+from common.config import RunConfig, resolve
+from common.data import shares
+from common.data.shares import shares_of, split_of
+from common.errors import ConfigError, PolicyRefused
+from common.ledger import read_ledger
+
+POLICY = PolicyFile(
+    epsilon=4.0,
+    least_noise_multiplier=0.8,
+    most_steps_a_round=10,
+    largest_clip=1.5,
+    least_examples=10,
+    permitted_releases=["train"],
+    permitted_models=["cnn"],
+)
+
+
+def policy(**changes) -> PolicyFile:
+    return POLICY.model_copy(update=changes)
+
+
+@pytest.fixture
+def images(tiny_images, tmp_path):
+    """A copy that a test may change."""
+    return shutil.copytree(tiny_images, tmp_path / "images")
+
+
+@pytest.fixture
+def facts(images, tmp_path):
+    def make(rules: PolicyFile = POLICY, *, partition: str | None = None) -> Facts:
+        state = tmp_path / "state"
+        if partition is None:
+            return own_folder(images, 7, {}, state, rules)
+        settings = {
+            "data.dataset": "folder",
+            "data.data-dir": str(images),
+            "data.partitioner": "iid",
+            "data.min-partition-size": 1,
+        }
+        return partition_of(partition, None, settings, state, rules)
+
+    return make
+
+
+def context(**settings) -> Context:
+    run_config = resolve(settings).flat()
+    return Context(run_id=1, node_id=2, node_config={}, state=RecordDict(), run_config=run_config)
+
+
+def add_image(images, name: str, count: int = 1) -> None:
+    for number in range(count):
+        pixels = np.full((32, 32, 3), 17 + number, dtype=np.uint8)
+        Image.fromarray(pixels).save(images / "train" / "cat" / f"{name}-{number}.png")
+
+
+def test_a_folder_of_its_own_is_used_whole(facts, images):
+    assert len(OwnSite(facts()).records) == 48  # its test/ is not for training
+    shutil.rmtree(images / "test")
+    shutil.rmtree(facts().home.root)
+    shares._split.cache_clear()
+    assert len(OwnSite(facts()).records) == 48  # and nothing is held out
+
+
+def test_a_partition_is_that_of_a_simulation(facts, tiny_settings):
+    site = OwnSite(facts(partition="1/2"))
+    config: RunConfig = tiny_settings()
+    expected = split_of(config).train.subset(shares_of(config)[1])
+    assert np.array_equal(site.records.images.numpy(), expected.images.numpy())
+    assert np.array_equal(site.records.labels.numpy(), expected.labels.numpy())
+
+
+def test_the_ledger_is_begun_on_the_policys_terms(facts):
+    made = facts(policy(delta=1e-6))
+    OwnSite(made)
+    genesis = read_ledger(made.home.ledger(7)).genesis
+    assert (genesis.budget_epsilon, genesis.delta, genesis.num_examples) == (4.0, 1e-6, 48)
+    assert genesis.filter_order is not None
+
+
+def test_the_server_chooses_training_but_neither_data_nor_ledger_nor_budget(facts):
+    site = OwnSite(facts())
+    hostile = {
+        "training.local-steps": 3,
+        "data.dataset": "cifar10",
+        "data.augmentation": "flip",
+        "privacy.epsilon": 1000.0,
+        "privacy.delta": 0.5,
+        "privacy.accounting": "fixed",
+        "privacy.amend-ledgers": True,
+        "runtime.ledgers": "/elsewhere",
+        "runtime.out": "relative/and/hostile",
+        "runtime.max-physical-batch-size": 1,
+        "runtime.seed": 9,
+    }
+    opened = site.open(Context(run_id=1, node_id=2, node_config={}, state=RecordDict(), run_config=hostile))
+    assert opened.config.training.local_steps == 3
+    assert opened.config.data.augmentation == "flip"
+    assert opened.config.runtime.seed == 9
+    assert opened.config.data.dataset == "folder"
+    assert opened.config.runtime.max_physical_batch_size == 256
+    assert (opened.config.runtime.ledgers, opened.config.runtime.out) == ("", "auto")
+    assert opened.policy.budget.epsilon == 4.0
+    assert opened.policy.limits == POLICY.limits
+    assert (opened.partition_id, len(opened.records)) == (7, 48)
+    assert opened.kept is not None
+
+
+def test_a_setting_that_is_none_is_refused(facts):
+    hostile = context()
+    hostile.run_config["privacy.off"] = True
+    with pytest.raises(ConfigError, match=r"unknown setting privacy\.off"):
+        OwnSite(facts()).open(hostile)
+
+
+def test_a_model_that_is_not_permitted_is_refused(facts):
+    with pytest.raises(PolicyRefused, match=r"'cnn-tanh' is not among those its policy permits \(cnn\)"):
+        OwnSite(facts()).open(context(**{"model.name": "cnn-tanh"}))
+
+
+def test_a_policy_for_a_model_that_is_none_stops_the_client(facts):
+    with pytest.raises(ConfigError, match="'resnet', which is not a model"):
+        OwnSite(facts(policy(permitted_models=["resnet"])))
+
+
+def test_reproducible_noise_is_for_tests_whose_policy_says_so(facts):
+    reproducible = context(**{"privacy.reproducible-noise": True})
+    with pytest.raises(PolicyRefused, match="reproducible noise is not private"):
+        OwnSite(facts()).open(reproducible)
+    lax = OwnSite(facts(policy(permit_reproducible_noise=True)))
+    assert lax.open(reproducible).config.privacy.reproducible_noise
+
+
+def test_a_smaller_budget_holds_at_once_and_a_larger_one_never(facts):
+    OwnSite(facts())
+    stricter = OwnSite(facts(policy(epsilon=2.5)))
+    assert stricter.open(context()).policy.budget.epsilon == 2.5
+    assert stricter.ledger.view.genesis.budget_epsilon == 4.0
+    with pytest.raises(ConfigError, match="a ledger's terms are for life"):
+        OwnSite(facts(policy(epsilon=6.0)))
+
+
+def test_a_line_that_a_crash_cut_off_does_not_keep_the_client_from_starting(facts):
+    path = facts().home.ledger(7)
+    OwnSite(facts())
+    with path.open("ab") as file:
+        file.write(b'{"entry":{"format":"fed')
+    assert len(OwnSite(facts()).ledger.view.entries) == 1
+
+
+def test_changed_records_go_on_only_where_the_policy_says_so(facts, images):
+    OwnSite(facts())
+    add_image(images, "new")
+    shares._split.cache_clear()
+    with pytest.raises(ConfigError, match="amend-ledgers in the policy = true"):
+        OwnSite(facts())
+    amended = OwnSite(facts(policy(amend_ledgers=True)))
+    assert amended.ledger.view.num_examples == 49
+    assert len(amended.ledger.view.entries) == 2
+
+
+@pytest.mark.parametrize("text", ["3/3", "1", "a/b", "-1/3", "1/0", "1/3/5", ""])
+def test_what_is_no_partition_is_refused(text, tmp_path):
+    with pytest.raises(ConfigError, match="is not I/N"):
+        partition_of(text, None, {}, tmp_path, POLICY)
+
+
+def test_a_partitions_number_is_its_place(tmp_path):
+    assert partition_of("2/3", None, {}, tmp_path, POLICY).number == 2
+    assert partition_of("2/3", 2, {}, tmp_path, POLICY).number == 2
+    with pytest.raises(ConfigError, match="is client 2, not 5"):
+        partition_of("2/3", 5, {}, tmp_path, POLICY)
+
+
+@pytest.mark.parametrize("name", ["privacy.epsilon", "model.name", "training.local-steps", "runtime.ledgers"])
+def test_a_client_does_not_set_what_is_not_its_own(name):
+    with pytest.raises(ConfigError, match="not a client's own to make"):
+        check_settable({name: 1})
+    assert check_settable({"data.alpha": 0.1, "runtime.device": "cpu"})

@@ -1,0 +1,90 @@
+"""The names of Flower that are not public and that a client uses: which of them has changed?"""
+
+from __future__ import annotations
+
+import inspect
+from importlib.metadata import entry_points, version
+
+import pytest
+
+from common import flower_internals as internals
+
+FUNCTIONS = {
+    "pull_task_input": ["client"],
+    "push_message": ["client", "message", "context"],
+    "push_task_output": ["client", "context", "sub_status", "details"],
+    "RuntimeTokenHttpInterceptor": ["token"],
+    "SuperExecAuthHttpInterceptor": ["master_secret", "protected_methods"],
+}
+CALLS = {
+    "AcquireTask": "/v1/runtime/acquire-task",
+    "SendTaskHeartbeat": "/v1/runtime/send-task-heartbeat",
+    "PullTaskInput": "/v1/runtime/pull-task-input",
+    "PushTaskOutput": "/v1/runtime/push-task-output",
+    "PullMessages": "/v1/runtime/pull-messages",
+    "PushMessages": "/v1/runtime/push-messages",
+}
+
+
+def test_it_is_the_flower_that_this_was_written_for():
+    assert version("flwr").startswith("1.41.")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_each_name_is_there_and_takes_what_it_took(name):
+    assert list(inspect.signature(getattr(internals, name)).parameters) == FUNCTIONS[name]
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_local_api_can_be_asked_what_it_could(name):
+    assert CALLS[name] in inspect.getsource(getattr(internals.RuntimeHttpClient, name))
+
+
+def test_a_client_of_the_local_api_is_made_as_it_was():
+    parameters = inspect.signature(internals.RuntimeHttpClient.from_server_address).parameters
+    assert {"server_address", "insecure", "root_certificates", "interceptors"} <= set(parameters)
+    assert parameters["retry_invoker"].default is None  # Flower's own would interrupt this process
+
+
+def test_all_kinds_of_tasks_can_be_taken():
+    assert internals.TaskType.CLIENT_APP in set(internals.TaskType)
+    request = internals.AcquireTaskRequest(supported_task_types=list(internals.TaskType))
+    assert len(request.supported_task_types) == len(internals.TaskType)
+
+
+def test_the_call_that_takes_a_task_is_the_one_that_the_secret_guards():
+    from flwr.supercore.superexec import run_superexec
+
+    assert run_superexec._SUPEREXEC_AUTH_METHODS == internals.TAKES_TASKS
+
+
+def test_a_task_ends_by_the_word_that_flower_uses():
+    from flwr.common.constant import SubStatus
+
+    assert SubStatus.COMPLETED == "completed"
+
+
+def test_supernode_is_a_command_and_takes_our_options():
+    (command,) = entry_points(group="console_scripts", name=internals.SUPERNODE_COMMAND)
+    module = inspect.getmodule(command.load())
+    parser = module._parse_args_run_supernode()
+    options = "--superlink a:1 --isolation process --superexec-auth-secret-file s --host h --port 1"
+    more = "--root-certificates c --auth-supernode-private-key k --node-config partition-id=1"
+    parsed = parser.parse_args([*options.split(), *more.split()])
+    assert (parsed.isolation, parsed.superexec_auth_secret_file) == ("process", "s")
+
+
+def test_supernode_looks_for_messages_and_answers_as_often_as_the_documentation_says():
+    from flwr.supernode import start_client_internal as loop
+
+    assert "time.sleep(3)" in inspect.getsource(loop.start_client_internal)
+    assert "time.sleep(0.5)" in inspect.getsource(loop._push_messages)
+
+
+def test_under_isolation_supernode_starts_no_program():
+    from flwr.supernode import start_client_internal as loop
+
+    source = inspect.getsource(loop)
+    assert source.count("subprocess.Popen(") == 1
+    start = source.index("subprocess.Popen(")
+    assert "if isolation == ISOLATION_MODE_SUBPROCESS:" in source[start - 1200 : start]
