@@ -111,14 +111,12 @@ def resolve(*layers: Mapping[str, Any]) -> RunConfig:
     tree: dict[str, dict[str, Any]] = {}
     for name, value in merged.items():
         section, key = _known(name)
+        _check_writable(name, value)
         tree.setdefault(section, {})[key] = value
     try:
-        config = RunConfig.model_validate(tree)
+        return RunConfig.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(_one_line(error)) from None
-    for name, value in merged.items():
-        _check_writable(name, value)
-    return config
 
 
 def _known(name: str) -> tuple[str, str]:
@@ -140,15 +138,17 @@ def _name(name: str) -> str:
 
 
 def _check_writable(name: str, value: object) -> None:
-    """Refuse what neither a file nor the wire has room for: larger numbers, text that is not UTF-8."""
-    form = ""
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        form = "in 64 bits"
-    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-        form = "in UTF-8"
-    if form:
+    """Refuse what neither a file nor the wire has room for: larger numbers, text that is not UTF-8.
+
+    This comes before validation, whose own messages would have to write such a number out.
+    """
+    large = isinstance(value, int) and not -(2**63) <= value < 2**63
+    broken = isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value)
+    if large or broken:
         allowed = permitted(*name.split("."))
-        raise ConfigError(f"{name} = {shown(value)} is not permitted: give {allowed}, {form}")
+        endless = "number" in allowed and not any(end in allowed for end in ("below", "at most"))
+        form = ", in 64 bits" if large and endless else ", in UTF-8" if broken and allowed == "a text" else ""
+        raise ConfigError(f"{name} = {shown(value)} is not permitted: give {allowed}{form}")
 
 
 def _one_line(error: ValidationError) -> str:

@@ -80,6 +80,20 @@ def test_any_text_reads_back_from_toml_as_it_was(tmp_path, name):
     assert resolve(read_toml(path)) == config
 
 
+@pytest.mark.parametrize("steps", [10**30, 10**4000, 16**5000])
+def test_a_huge_number_is_named_before_it_contradicts_another(steps):
+    with pytest.raises(ConfigError, match=r"^training.local-steps = .* is not permitted") as error:
+        resolve({"training.local-epochs": 2, "training.local-steps": steps})
+    assert _is_a_short_line(error)
+
+
+def test_a_range_that_fits_into_64_bits_is_said_once():
+    with pytest.raises(ConfigError, match=r"give a whole number at least 0 and below 9223372036854775808$"):
+        resolve({"runtime.seed": 2**63})
+    with pytest.raises(ConfigError, match=r"give true or false$"):
+        resolve({"privacy.enabled": 2**63})
+
+
 def test_a_value_is_shown_in_one_line_of_limited_length():
     assert shown("a\nb") == "'a\\nb'"
     assert shown("x" * 1000).endswith("xxx...")
