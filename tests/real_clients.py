@@ -145,6 +145,20 @@ class ClientProcess(Process):
         super().__init__(command, folder / f"client-{number}.log", folder / f"home-{number}")
 
 
+def children_of(pid: int) -> list[int]:
+    """Return the processes that any thread of a process started."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for file in tasks for child in file.read_text().split()]
+
+
+def runs(pid: int) -> bool:
+    """Say whether a process runs; one that is dead and not yet waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def as_toml(value: object) -> str:
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
 
