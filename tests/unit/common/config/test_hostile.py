@@ -80,7 +80,9 @@ def test_any_text_reads_back_from_toml_as_it_was(tmp_path, name):
     assert resolve(read_toml(path)) == config
 
 
-@pytest.mark.parametrize("steps", [10**30, 10**4000, 16**5000])
+@pytest.mark.parametrize(
+    "steps", [10**30, 10**4000, 16**5000], ids=["31 digits", "4001 digits", "6021 digits"]
+)
 def test_a_huge_number_is_named_before_it_contradicts_another(steps):
     with pytest.raises(ConfigError, match=r"^training.local-steps = .* is not permitted") as error:
         resolve({"training.local-epochs": 2, "training.local-steps": steps})
