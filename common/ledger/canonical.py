@@ -12,13 +12,19 @@ from typing import Any, NoReturn
 
 from common.privacy.mechanisms import MAX_INTEGER
 
+MAX_DEPTH = 32
+"""Most objects and lists inside each other. Entries need five; without a limit it would depend on how deep a
+reader's own calls are whether it can read a record, and two readers could differ."""
+
 
 def dumps(value: object) -> bytes:
     """Return the canonical bytes of a value.
 
     Raises:
-        ValueError: when it holds a float, a large integer, text that is not ASCII, or another type.
+        ValueError: when it holds a float, a large integer, text that is not ASCII, or another type, or is
+            nested too deeply.
     """
+    _refuse_deep(value)
     _refuse_ambiguous(value)
     return _encode(value).encode("ascii")
 
@@ -27,16 +33,16 @@ def loads(text: str) -> Any:
     """Read a value, if the text is its only canonical form.
 
     Raises:
-        ValueError: when it is not JSON, or not in canonical form.
+        ValueError: when it is not JSON, not in canonical form, or nested too deeply.
     """
     if not text.isascii():
         raise ValueError("it holds a character that is not ASCII")
     try:
         value = _decode(text)
-        canonical = _encode(value)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if canonical != text:
+        raise ValueError(_TOO_DEEP) from None
+    _refuse_deep(value)
+    if _encode(value) != text:
         raise ValueError("it is not in canonical form")
     return value
 
@@ -56,6 +62,19 @@ def _safe_integer(text: str) -> int:
 
 _MOST_DIGITS = len(f"-{MAX_INTEGER}")
 _decode = json.JSONDecoder(parse_int=_safe_integer, parse_float=_no_float, parse_constant=_no_float).decode
+
+
+_CONTAINERS = (dict, list)
+_TOO_DEEP = f"it is nested too deeply: permitted are {MAX_DEPTH} objects and lists inside each other"
+
+
+def _refuse_deep(value: object, room: int = MAX_DEPTH) -> None:
+    if not isinstance(value, _CONTAINERS):
+        return
+    if not room:
+        raise ValueError(_TOO_DEEP)
+    for item in value.values() if isinstance(value, dict) else value:
+        _refuse_deep(item, room - 1)
 
 
 def _refuse_ambiguous(value: object) -> None:

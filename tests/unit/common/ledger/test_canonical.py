@@ -35,6 +35,23 @@ def test_what_has_several_forms_is_not_written(value):
         canonical.dumps(value)
 
 
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_how_deep_a_record_may_be_does_not_depend_on_its_reader(opening, closing):
+    def nested(depth: int) -> str:
+        return opening * depth + ("1" if closing == "}" else "") + closing * depth
+
+    def read_below(frames: int, text: str) -> object:
+        return read_below(frames - 1, text) if frames else canonical.loads(text)
+
+    deepest = nested(canonical.MAX_DEPTH)
+    assert canonical.dumps(read_below(600, deepest)).decode() == deepest
+    for depth in (canonical.MAX_DEPTH + 1, 300, 600, 900, 10**5):
+        with pytest.raises(ValueError, match="nested too deeply: permitted are 32"):
+            canonical.loads(nested(depth))
+    with pytest.raises(ValueError, match="nested too deeply"):
+        canonical.dumps(json.loads(nested(canonical.MAX_DEPTH + 1)))
+
+
 @pytest.mark.parametrize(
     "text",
     [
