@@ -103,8 +103,8 @@ _LONGEST = 2000
 _VARYING = (
     (re.compile(r" = .* is not permitted"), " = ... is not permitted"),
     (re.compile(r"unknown setting .*: "), "unknown setting ...: "),
-    (re.compile(r"/\S*/"), ""),
-    (re.compile(r"'[^']*'?|\"[^\"]*\"?"), "'...'"),
+    (re.compile(r"/\S*/(tmp\w+)?"), ""),
+    (re.compile(r"(?<!\w)['\"].*"), "'...'"),
     (re.compile(r"\b[0-9a-f]{12,}\b"), "#"),
     (re.compile(r"[-+]?\d[\d.e+-]*"), "0"),
     (re.compile(r"[\[{(].*"), "[...]"),

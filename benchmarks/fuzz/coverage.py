@@ -58,8 +58,11 @@ class _Guided:
         case = unpack(data) or random.choice(self._seeds)
         mates = [other for other in self._seeds if other.kind == case.kind]
         mutant = self._target.mutate(case, random.choice(mates), random)
+        packed = pack(mutant)
+        if len(packed) > max_size:
+            return data
         self._signed |= mutant.signed
-        return pack(mutant)[:max_size]
+        return packed
 
     def one(self, data: bytes) -> None:
         """Judge an input, and print what was seen after the last."""

@@ -44,4 +44,4 @@ def judge_delivery(case: Case) -> Outcome:
     again = describe_request_record(request)[FIELDS]
     if not isinstance(again, ConfigRecord) or again["deliveries"] != [text]:
         raise Violation("round-trip", "a delivery is packed otherwise than it came")
-    return Outcome(verdict="accepted", why="delivery", features=(len(request.deliveries[0].proof),))
+    return Outcome(verdict="accepted", why="delivery", features=(min(len(request.deliveries[0].proof), 4),))
