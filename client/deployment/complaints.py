@@ -10,7 +10,10 @@ _log = logging.getLogger("fedledger.node")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _NODE_ID = re.compile(r"SuperNode ID: (\d+)")
 _ANSWERS_AGAIN = "Connection successful"
-_KNOWN = (
+_REFUSED = "the server refuses this key: it is not enrolled there, or was revoked; ask its operator"
+_UNREACHABLE, _UNANSWERED = "Connection attempt failed", "the server does not answer"
+_IGNORED = "while receiving a message. Ignoring the message"
+_FATAL = (
     (
         "certificate has expired",
         "the server's certificate has expired: its operator makes a new one (`fedledger pki init`)",
@@ -25,14 +28,20 @@ _KNOWN = (
         "the server's certificate is not from the CA of --ca: get the CA's certificate from its operator",
     ),
     ("WRONG_VERSION_NUMBER", "the server does not speak TLS on this port: check --server"),
+    ("code: 2004", "this key's last session is not over yet, or the server has not enrolled it"),
+    ("403 Forbidden", _REFUSED),
+    ("401 Unauthorized", "the server does not accept this key's signature: is this machine's clock right?"),
+    ("ddress already in use", "its port on this machine was taken"),
     ("SSL", "the server and this client agree on no TLS connection: check --server and --ca"),
-    ("code: 2004", "the server has not enrolled this key, or its last session is not over yet"),
-    ("code: 401", "the server does not know this key: ask its operator to enroll it"),
-    ("401 Unauthorized", "the server does not know this key, or its clock is another: ask its operator"),
-    ("Address already in use", "its port on this machine was taken"),
-    ("Connection attempt failed", "the server does not answer"),
-    ("does not recognize this SuperNode", "the server has forgotten this session"),
 )
+"""What a SuperNode says before it ends, in order of precision."""
+_LAME = (
+    ("Heartbeat failed unexpectedly", "the server has forgotten this session"),
+    ("Exception in thread", "a part of the SuperNode died"),
+    (_IGNORED, _REFUSED),
+)
+"""What a SuperNode says that lives on, but is of no use any more; the last, twice running, as it also says it
+once when a run ends just then."""
 
 
 class Complaints:
@@ -40,6 +49,10 @@ class Complaints:
 
     def __init__(self) -> None:
         self._reason = ""
+        self._precision = len(_FATAL)
+        self._unreachable = False
+        self._last = ""
+        self.is_lame = False
 
     @property
     def reason(self) -> str:
@@ -53,15 +66,29 @@ class Complaints:
             return
         _log.debug("%s", text)
         if (match := _NODE_ID.search(text)) is not None:
-            self._reason = ""
             _log.info("connected as node %s", match[1], extra={"fields": {"node_id": match[1]}})
-        elif _ANSWERS_AGAIN in text and self._reason:
+        self._note_reach(text)
+        self._note_end(text)
+        self._note_lameness(text)
+        self._last = text
+
+    def _note_reach(self, text: str) -> None:
+        if _UNREACHABLE in text and not self._unreachable:
+            self._unreachable = True
+            self._reason = _UNANSWERED
+            _log.warning("%s; it is tried again and again", _UNANSWERED)
+        elif _ANSWERS_AGAIN in text and self._unreachable:
+            self._unreachable = False
             self._reason = ""
             _log.info("the server answers again")
-        else:
-            self._note(next((words for sign, words in _KNOWN if sign in text), ""))
 
-    def _note(self, reason: str) -> None:
-        if reason and reason != self._reason:
-            self._reason = reason
-            _log.warning("%s", reason)
+    def _note_end(self, text: str) -> None:
+        for precision, (sign, words) in enumerate(_FATAL[: self._precision]):
+            if sign in text:
+                self._reason, self._precision = words, precision
+                return
+
+    def _note_lameness(self, text: str) -> None:
+        for sign, words in _LAME:
+            if sign in text and (sign != _IGNORED or self._last == text):
+                self._reason, self.is_lame = words, True

@@ -20,7 +20,7 @@ from common.run_folder import write_atomically
 _log = logging.getLogger("fedledger.node")
 
 _SECRET_BYTES = 32
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 12.0
 _STEADY_SECONDS = 60.0
 """A SuperNode that lived so long had a connection: its next pause is the first one again."""
 _GRACE_SECONDS = 8.0
@@ -138,6 +138,8 @@ class Node:
         try:
             for line in process.stdout or ():
                 complaints.hear(line)
+                if complaints.is_lame:
+                    process.terminate()
             return self._ended(process), complaints.reason
         finally:
             with self._lock:

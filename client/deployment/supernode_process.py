@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from importlib.metadata import entry_points
 
 _LOOP_ENDED = 75
@@ -29,9 +30,10 @@ def main() -> None:
         command.load()()
     except SystemExit as ended:
         status = ended.code
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+    except BaseException:  # noqa: BLE001 - raised further, it would leave that thread, and so this process, alive
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(status if isinstance(status, int) else 1)
 
 

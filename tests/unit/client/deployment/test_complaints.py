@@ -35,25 +35,61 @@ def hear(*lines: str) -> Complaints:
             "not from the CA of --ca",
         ),
         ("[SSL: WRONG_VERSION_NUMBER] wrong version number", "does not speak TLS"),
-        ("[code: 2004] Node activation failed.", "has not enrolled this key"),
-        ("Client error '401 Unauthorized' for url", "does not know this key"),
-        ("WARNING : Connection attempt failed, retrying in 1.00 seconds", "does not answer"),
+        ("[code: 2004] Node activation failed.", "last session is not over yet"),
+        ("httpx.HTTPStatusError: Client error '403 Forbidden' for url", "not enrolled there, or was revoked"),
+        ("Client error '401 Unauthorized' for url", "does not accept this key's signature"),
+        ("[Errno 98] address already in use", "port on this machine was taken"),
+        ("all is well", "ended without a reason"),
     ],
 )
 def test_each_way_not_to_be_connected_has_its_words(line, words, said):
+    vague = "ERROR :     SSL/TLS handshake error detected."
     assert words in hear(line).reason
-    assert len(said()) == 1
+    if "SSL" in line:
+        assert words in hear(vague, line, vague).reason
+        assert "agree on no TLS connection" in hear(vague).reason
+    assert said() == []  # it is told once, when the SuperNode has ended
 
 
-def test_a_reason_is_told_once_and_forgotten_when_the_server_answers(said):
-    again = "Connection attempt failed, retrying in 2.00 seconds"
-    complaints = hear(
-        again, again, again, "INFO : Connection successful after 3.00 seconds and 4 tries.", again
-    )
-    assert said() == ["the server does not answer", "the server answers again", "the server does not answer"]
-    complaints.hear("\x1b[92mINFO \x1b[0m:      SuperNode ID: 123456\n")
-    assert said()[-1] == "connected as node 123456"
+def test_a_server_that_does_not_answer_is_told_once_until_it_does(said):
+    failed = "WARNING : Connection attempt failed, retrying in 2.00 seconds"
+    complaints = hear(failed, failed, failed)
+    assert said() == ["the server does not answer; it is tried again and again"]
+    assert complaints.reason == "the server does not answer"
+    complaints.hear("INFO : Connection successful after 3.00 seconds and 4 tries.")
+    assert said()[1:] == ["the server answers again"]
     assert complaints.reason == "the SuperNode ended without a reason"
+    complaints.hear(failed)
+    assert len(said()) == 3
+    assert not complaints.is_lame
+
+
+def test_a_connection_is_told_with_its_node(said):
+    hear("\x1b[92mINFO \x1b[0m:      SuperNode ID: 123456")
+    assert said() == ["connected as node 123456"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("RuntimeError: Heartbeat failed unexpectedly. The SuperLink does not", "forgotten this session"),
+        ("Exception in thread Thread-2 (_run):", "part of the SuperNode died"),
+    ],
+)
+def test_a_supernode_that_lives_on_lame_is_recognised(line, words):
+    complaints = hear("INFO : Received successfully", line)
+    assert complaints.is_lame
+    assert words in complaints.reason
+
+
+def test_a_key_that_is_revoked_while_connected_is_recognised_by_the_second_time():
+    ignored = (
+        "INFO :      Run transitioned to a non-`RUNNING` status while receiving a message. "
+        "Ignoring the message."
+    )
+    assert not hear(ignored, "INFO : [RUN 1]", ignored).is_lame
+    assert "was revoked" in hear(ignored, ignored).reason
+    assert hear(ignored, ignored).is_lame
 
 
 def test_all_else_is_for_whoever_asks_for_details(said, caplog):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import textwrap
 import time
 from pathlib import Path
@@ -106,3 +109,52 @@ def test_one_that_does_not_listen_to_the_end_is_killed(scripted, monkeypatch):
     node, starts = scripted(body)
     wait_for(lambda: count(starts) >= 2)
     node.stop()
+
+
+def test_one_that_lives_on_lame_is_replaced(scripted):
+    node, starts = scripted("print('Exception in thread Thread-1', flush=True); time.sleep(60)")
+    wait_for(lambda: count(starts) >= 2)
+    node.stop()
+
+
+def test_the_process_ends_when_its_loop_does_though_a_thread_lives_on(tmp_path):
+    ended = run_as_supernode(tmp_path, "threading.Thread(target=time.sleep, args=(60,)).start()")
+    assert ended.returncode == 75
+    failed = run_as_supernode(tmp_path, "threading.Thread(target=time.sleep, args=(60,)).start(); 1 / 0")
+    assert failed.returncode == 75
+    assert "ZeroDivisionError" in failed.stderr
+    assert run_as_supernode(tmp_path, "sys.exit(3)").returncode == 3
+
+
+def test_the_process_ends_when_its_standard_input_does(tmp_path):
+    ended = run_as_supernode(tmp_path, "time.sleep(60)", stdin=subprocess.DEVNULL)
+    assert ended.returncode == -signal.SIGTERM
+
+
+def run_as_supernode(
+    folder: Path, body: str, stdin: int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
+    """Run the process with a stand-in for the command that flwr installs."""
+    package = folder / "stand_in-1.dist-info"
+    package.mkdir(exist_ok=True)
+    (package / "METADATA").write_text("Name: stand-in\nVersion: 1\n")
+    (package / "entry_points.txt").write_text("[console_scripts]\nflower-supernode = stand_in:main\n")
+    (folder / "stand_in.py").write_text(f"import sys, threading, time\ndef main():\n    {body}\n")
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-S",
+            "-P",
+            module.supernode_process.__file__,
+        ],  # -S hides the flwr that is installed
+        env={"PYTHONPATH": str(folder)},
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        out, err = process.stdout.read(), process.stderr.read()  # standard input stays open until it ends
+        return subprocess.CompletedProcess(process.args, process.wait(10), out, err)
+    finally:
+        process.kill()
