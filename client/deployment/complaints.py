@@ -28,10 +28,12 @@ _FATAL = (
         "the server's certificate is not from the CA of --ca: get the CA's certificate from its operator",
     ),
     ("WRONG_VERSION_NUMBER", "the server does not speak TLS on this port: check --server"),
-    ("code: 2004", "this key's last session is not over yet, or the server has not enrolled it"),
+    ("not enrolled here", _REFUSED),
+    ("Failed to activate SuperNode", "this key's last session is not over yet: the server waits a minute"),
     ("403 Forbidden", _REFUSED),
     ("401 Unauthorized", "the server does not accept this key's signature: is this machine's clock right?"),
     ("ddress already in use", "its port on this machine was taken"),
+    ("terminated gracefully", "the server accepts this session no longer"),
     ("SSL", "the server and this client agree on no TLS connection: check --server and --ca"),
 )
 """What a SuperNode says before it ends, in order of precision."""

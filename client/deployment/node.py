@@ -74,6 +74,7 @@ class Node:
         self._stopping = threading.Event()
         self._process: subprocess.Popen[str] | None = None
         self._access: Access | None = None
+        self._wanted_gone = ""
         self._lock = threading.Lock()
         self._keeper = threading.Thread(target=self._keep, name="node", daemon=True)
 
@@ -94,9 +95,8 @@ class Node:
             if self._access is not access or self._process is None:
                 return
             self._access = None
-            process = self._process
-        _log.warning("the SuperNode starts again: %s", reason)
-        process.terminate()
+            self._wanted_gone = reason
+            self._process.terminate()
 
     def stop(self) -> None:
         """End the SuperNode in order, so that the server knows at once that the client has left."""
@@ -134,13 +134,13 @@ class Node:
             if self._stopping.is_set():
                 return 0, ""
             process = self._process = _launch(self._options, access, secret_file)
-            self._access = access
+            self._access, self._wanted_gone = access, ""
         try:
             for line in process.stdout or ():
                 complaints.hear(line)
                 if complaints.is_lame:
                     process.terminate()
-            return self._ended(process), complaints.reason
+            return self._ended(process), self._wanted_gone or complaints.reason
         finally:
             with self._lock:
                 self._access = self._process = None
