@@ -27,7 +27,7 @@ class Denied(Exception):
     """A request that is answered with a status and one line, and goes no further.
 
     Args:
-        status: of HTTP. Flower's nodes come back after 503 and give up after others.
+        status: of HTTP. Flower's nodes come back after 503, and end after 401.
         reason: for the peer and for the log.
     """
 

@@ -30,6 +30,8 @@ _PASSED_ON = ("accept", "content-length", "content-type")
 _PASSED_BACK = ("content-length", "content-type")
 _OWN_PREFIX = "flwr-"
 _LINGER_SECONDS = 2.0
+_UNAUTHORISED, _NOT_ACTIVATED = 401, 412
+_ACTIVATE = b"/v1/fleet/activate-node"
 
 
 class PeerGone(Exception):
@@ -73,7 +75,7 @@ class Gateway:
         try:
             await self._answer(exchange)
         except Denied as denied:
-            await exchange.refuse(denied)
+            await exchange.refuse(_as_nodes_hear_it(exchange.target, denied))
         except PeerGone:
             exchange.count(499)
         except TimeoutError:
@@ -109,6 +111,15 @@ class Gateway:
             await exchange.give(response)
         finally:
             await response.aclose()
+
+
+def _as_nodes_hear_it(target: bytes, denied: Denied) -> Denied:
+    """Choose the status by which a stock SuperNode does best: it ends without a word on 401, but for its
+    first request shows the reason of another status.
+    """
+    if denied.status == _UNAUTHORISED and target == _ACTIVATE:
+        return Denied(_NOT_ACTIVATED, denied.reason)
+    return denied
 
 
 class Exchange:
