@@ -97,7 +97,8 @@ def discretise(mechanism: Protected, interval: float, *, finest: float) -> StepL
         return StepLosses(present=losses, absent=losses, num_steps=mechanism.num_steps)
     sigma, rate, num_steps = _as_sampled(mechanism)
     present = _connect(first, _hockey_stick(points, sigma, rate), interval)
-    return StepLosses(present=present, absent=_swap(present, points), num_steps=num_steps)
+    absent = _connect(-last, _swapped_hockey_stick(-points[::-1], sigma, rate), interval)
+    return StepLosses(present=present, absent=absent, num_steps=num_steps)
 
 
 def _connect(first: int, curve: Floats, interval: float) -> LossDistribution:
@@ -112,16 +113,6 @@ def _connect(first: int, curve: Floats, interval: float) -> LossDistribution:
     masses[1:] += slopes / math.expm1(-interval)
     masses[0] += 1 - curve[0]
     return LossDistribution(first=first, probabilities=masses, infinite=float(curve[-1]))
-
-
-def _swap(present: LossDistribution, points: Floats) -> LossDistribution:
-    """Exchange the two distributions of a pair: losses change sign and weigh exp(-loss) of what they did.
-
-    What the first line cuts off, at most the tail beyond ten standard deviations, becomes an infinite loss.
-    """
-    masses = (present.probabilities * np.exp(np.minimum(-points, 700.0)))[::-1]
-    last = present.first + len(points) - 1
-    return LossDistribution(first=-last, probabilities=masses, infinite=float(special.ndtr(-_SIGMAS)))
 
 
 def _discrete_laplace(loss: float, interval: float, finest: float) -> LossDistribution:
@@ -142,7 +133,7 @@ def _discrete_laplace(loss: float, interval: float, finest: float) -> LossDistri
 
 @dataclass(frozen=True, kw_only=True)
 class LossRange:
-    """The losses of one step, with normal noise between ten standard deviations on either side."""
+    """The losses of one step, with normal noise up to ten standard deviations on either side."""
 
     low: float
     high: float
@@ -182,14 +173,34 @@ def _hockey_stick(losses: Floats, sigma: float, rate: float) -> Floats:
     With t = exp(loss) and x the output at which the ratio of densities is t:
     rate * P[N(1, sigma) > x] - (t - 1 + rate) * P[N(0, sigma) > x], and 1 - t where no output has that ratio.
     """
+    log_excess, output = _output(losses, sigma, rate)
+    above = np.exp(math.log(rate) + special.log_ndtr((1 - output) / sigma))
+    above -= np.exp(log_excess + special.log_ndtr(-output / sigma))
+    return np.where(np.isfinite(output), np.maximum(above, 0.0), -np.expm1(np.minimum(losses, 0.0)))
+
+
+def _swapped_hockey_stick(losses: Floats, sigma: float, rate: float) -> Floats:
+    """Return delta at each loss: probability without the record less exp(loss) times that with it.
+
+    With 1 / t = exp(loss) and x as in `_hockey_stick`:
+    ((t - 1 + rate) * P[N(0, sigma) < x] - rate * P[N(1, sigma) < x]) / t, and 0 where no output has that
+    ratio. To weigh the other direction's masses with exp(-loss) instead would magnify rounding errors.
+    """
+    log_excess, output = _output(-losses, sigma, rate)
+    below = np.exp(losses + log_excess + special.log_ndtr(output / sigma))
+    below -= np.exp(losses + math.log(rate) + special.log_ndtr((output - 1) / sigma))
+    return np.where(np.isfinite(output), np.maximum(below, 0.0), 0.0)
+
+
+def _output(losses: Floats, sigma: float, rate: float) -> tuple[Floats, Floats]:
+    """Return log(exp(loss) - 1 + rate), and the output at which the log ratio of densities is the loss.
+
+    Both are minus infinity where every output has a higher ratio.
+    """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         log_excess = losses + np.log1p(-(1 - rate) * np.exp(-losses))
-    reached = np.isfinite(log_excess)
-    log_excess = np.where(reached, log_excess, 0.0)
-    threshold = sigma**2 * (log_excess - math.log(rate)) + 0.5
-    above = np.exp(math.log(rate) + special.log_ndtr((1 - threshold) / sigma))
-    above -= np.exp(log_excess + special.log_ndtr(-threshold / sigma))
-    return np.where(reached, np.maximum(above, 0.0), -np.expm1(np.minimum(losses, 0.0)))
+    log_excess = np.where(np.isnan(log_excess), -np.inf, log_excess)
+    return log_excess, sigma**2 * (log_excess - math.log(rate)) + 0.5
 
 
 def _laplace_hockey_stick(losses: Floats, largest: float) -> Floats:

@@ -12,7 +12,17 @@ from common.privacy.bound import epsilon_at_interval
 from common.privacy.budget import PrivacyBudget
 from common.privacy.calibration import calibrate_noise_multiplier
 from common.privacy.decimals import decimal_text, parse_decimal
-from common.privacy.mechanisms import PoissonGaussian, Unprotected, from_json, merge, to_json
+from common.privacy.filter import filter_order, filter_spent, within_filter
+from common.privacy.mechanisms import (
+    DiscreteLaplace,
+    Gaussian,
+    Laplace,
+    PoissonGaussian,
+    Unprotected,
+    from_json,
+    merge,
+    to_json,
+)
 
 rates = st.fractions(Fraction(1, 100), Fraction(1), max_denominator=1000)
 sigmas = st.floats(0.6, 20.0)
@@ -23,7 +33,26 @@ mechanisms = st.one_of(
         sample_rate=st.builds(Fraction, st.integers(1, 10**6), st.integers(10**6, 10**12)),
         num_steps=st.integers(1, 10**9),
     ),
+    *(
+        st.builds(kind, noise_multiplier=st.floats(1e-3, 1e4), num_steps=st.integers(1, 10**9))
+        for kind in (Gaussian, Laplace, DiscreteLaplace)
+    ),
     st.builds(Unprotected, num_steps=st.integers(1, 10**9)),
+)
+mixed_histories = st.lists(
+    st.one_of(
+        st.builds(
+            PoissonGaussian,
+            noise_multiplier=st.floats(1.5, 10.0),
+            sample_rate=st.fractions(Fraction(1, 1000), Fraction(1, 10), max_denominator=1000),
+            num_steps=st.integers(1, 200),
+        ),
+        st.builds(Gaussian, noise_multiplier=st.floats(3.0, 60.0), num_steps=st.integers(1, 9)),
+        st.builds(Laplace, noise_multiplier=st.floats(0.5, 60.0), num_steps=st.integers(1, 30)),
+        st.builds(DiscreteLaplace, noise_multiplier=st.floats(0.5, 60.0), num_steps=st.integers(1, 30)),
+    ),
+    min_size=1,
+    max_size=4,
 )
 
 quick = settings(derandomize=True, deadline=None, max_examples=40)
@@ -67,6 +96,29 @@ def test_rdp_and_the_bound_are_never_below_the_claim(sigma, rate, steps):
     claim = epsilon_pld(history, 1e-5)
     assert epsilon_upper_bound(history, 1e-5) >= claim
     assert epsilon_rdp(history, 1e-5) >= claim * (1 - 1e-3)
+
+
+@quick
+@given(mixed_histories, st.sampled_from([1e-4, 1e-5, 1e-7]))
+def test_the_bound_of_a_mixed_history_is_never_below_the_claim_nor_far_above(history, delta):
+    claim, bound = epsilon_pld(history, delta), epsilon_upper_bound(history, delta)
+    assert claim * (1 - 1e-9) <= bound <= claim * 1.002 + 1e-6
+
+
+@quick
+@given(mixed_histories, st.floats(0.5, 10.0))
+def test_what_a_filter_lets_pass_is_within_the_budget_by_the_bound_too(history, epsilon):
+    budget = PrivacyBudget(epsilon=epsilon, delta=1e-5)
+    if within_filter(history, budget, filter_order(budget)):
+        assert epsilon_upper_bound(history, 1e-5) <= epsilon + 1e-4 * sum(m.num_steps for m in history)
+
+
+@quick
+@given(mixed_histories, mixed_histories)
+def test_a_filter_s_divergences_add_up(one, other):
+    for order in (1.1, 3.9, 64):
+        together = filter_spent(one, order) + filter_spent(other, order)
+        assert abs(filter_spent(one + other, order) / together - 1) < 1e-12
 
 
 @slow
