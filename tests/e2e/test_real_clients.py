@@ -10,13 +10,15 @@ import signal
 import pytest
 
 from common.audit.auditor import audit
+from common.config import resolve
 from common.ledger import Acknowledged, Genesis, Release, Reserve, read_ledger
 from common.run_folder import LedgerHome
-from tests.real_clients import ROOT, ClientProcess, LoopbackServer, children_of, runs, wait_until
+from simulations import simulate
+from tests.real_clients import POLICY, ROOT, ClientProcess, LoopbackServer, children_of, runs, wait_until
 
 pytestmark = pytest.mark.xdist_group("deployment")
 
-ROUNDS = 2
+ROUNDS, SEED = 2, 5
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +32,16 @@ def server(tmp_path_factory):
 def clients(server, tiny_images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("clients")
     data = ["data.dataset=folder", f"data.data-dir={tiny_images}", "data.partitioner=iid"]
-    options = [part for text in [*data, "data.min-partition-size=1"] for part in ("--set", text)]
+    data += ["data.min-partition-size=1", f"runtime.seed={SEED}"]
+    options = [part for text in data for part in ("--set", text)]
+    policy = f"{POLICY}permit-reproducible-noise = true\n"
     started = [
         ClientProcess(
-            folder, number, server.address, "--partition", f"{number}/2", *options, "--log-format", "json"
+            folder,
+            number,
+            server.address,
+            *("--partition", f"{number}/2", *options, "--log-format", "json"),
+            policy=policy,
         )
         for number in range(2)
     ]
@@ -49,16 +57,17 @@ def clients(server, tiny_images, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def settings(server, tiny_images):
-    def make(out: str, **changes: object) -> dict[str, object]:
+    def make(out: str, changes: dict[str, object] | None = None) -> dict[str, object]:
         return {
             "federation.num-clients": 2,
             "federation.num-server-rounds": ROUNDS,
             "data.dataset": "folder",
             "data.data-dir": str(tiny_images),
             "training.sample-rate": 0.2,
+            "privacy.noise-multiplier": 3.0,
             "runtime.out": str(server.folder / out),
             "runtime.ledgers": str(server.folder / "home"),
-            **{name.replace("__", "."): value for name, value in changes.items()},
+            **(changes or {}),
         }
 
     return make
@@ -97,6 +106,21 @@ def test_logs_are_lines_of_json_without_keys(clients, finished):
         assert secret.hex() not in client.said
 
 
+def test_the_same_seed_in_a_simulation_gives_the_same_model(server, clients, finished, settings):
+    seeded = {
+        "privacy.reproducible-noise": True,
+        "data.partitioner": "iid",
+        "data.min-partition-size": 1,
+        "runtime.seed": SEED,
+    }
+    said = server.flower_run(ROOT, settings("seeded", seeded))
+    assert f"all {ROUNDS} rounds are done" in said, said[-3000:]
+    alone = {"runtime.out": str(server.folder / "alone"), "runtime.ledgers": "", "runtime.workers": 1}
+    simulate(resolve(settings("alone", seeded), alone))
+    models = [(server.folder / out / "model.safetensors").read_bytes() for out in ("seeded", "alone")]
+    assert models[0] == models[1]
+
+
 def test_another_program_is_refused_and_never_imported(server, clients, finished, settings, tmp_path):
     before = [entries(client) for client in clients]
     app, marker = tmp_path / "hostile", tmp_path / "imported"
@@ -116,7 +140,7 @@ def test_another_program_is_refused_and_never_imported(server, clients, finished
 
 def test_a_proposal_outside_the_policy_is_refused_in_words(server, clients, finished, settings):
     before = [entries(client) for client in clients]
-    said = server.flower_run(ROOT, settings("greedy", **{"privacy__noise-multiplier": 0.4}))
+    said = server.flower_run(ROOT, settings("greedy", {"privacy.noise-multiplier": 0.4}))
     assert "noise multiplier 0.4 is below its policy's 0.5" in said, said[-3000:]
     assert [entries(client) for client in clients] == before
 
