@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from common.errors import ConfigError
-from server.deployment.pki import make_client_key, make_server_certificate, read_public_key
+from server.deployment.node_keys import make_client_key, read_public_key
+from server.deployment.pki import make_server_certificate
 
 if TYPE_CHECKING:
     from server.deployment.tls import TlsFiles

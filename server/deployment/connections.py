@@ -12,7 +12,7 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from server.deployment.limits import Limits
+from server.deployment.limits import LOG_LINES, Allowance, Limits
 from server.deployment.metrics import Metrics
 
 _log = logging.getLogger("fedledger.gateway")
@@ -90,6 +90,7 @@ class Listener(socket.socket):
         self.limits = limits
         self.metrics = metrics
         self._tls = tls
+        self._lines = Allowance(*LOG_LINES)
         self._open: Counter[str] = Counter()
         self._connections: dict[tuple[str, int], Connection] = {}
 
@@ -132,7 +133,10 @@ class Listener(socket.socket):
         self.metrics.connections = self._open.total()
         if self._tls and not connection.agreed:
             self.metrics.handshakes_failed += 1
-            _log.warning("no TLS with %s: %s", connection.peer, _why(connection.first_byte))
+            if self._lines.take(connection.peer):
+                fields = {"peer": connection.peer}
+                why = _why(connection.first_byte)
+                _log.warning("no TLS with %s: %s", connection.peer, why, extra={"fields": fields})
 
 
 def _why(first_byte: int | None) -> str:

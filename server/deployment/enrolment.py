@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from common.errors import ConfigError
 from common.flower_internals_server import FlowerRefused, NodeInfo
 from server.deployment.errors import ServerFailed
-from server.deployment.pki import check_name
+from server.deployment.node_keys import check_name
 from server.deployment.private_files import replace_private
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 MIB = 2**20
 
+LOG_LINES = (0.5, 30)
+"""Lines of the log that one address may cause: so many a second, and at once. The metrics count all."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:

@@ -23,6 +23,7 @@ _POLL_SECONDS = 0.2
 _ASK_SECONDS = 2.0
 _UNREACHABLE_SECONDS = 90.0
 _NODES_SECONDS = 1.0
+_SAYS_NOTHING = ("", "Task failed with unknown error")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,10 +160,12 @@ def _state_of(state: Path, run_id: int) -> tuple[RunInfo | None, bool]:
 def _end(order: Order, run: RunInfo, follower: Follower) -> None:
     if follower.ended:
         return
-    details = " ".join(run.details.removeprefix("ServerApp failed with exception: ").split())
+    details = " ".join(run.details.removeprefix("ServerApp failed with exception: ").split()).rstrip(".")
+    if details in _SAYS_NOTHING:
+        details = "its process, or SuperLink, was ended from outside"
     began = (order.folder.checkpoint / "state.json").exists()
     more = f"; it goes on with {way_on(order.folder)}" if began else ""
-    raise ServerFailed(f"the run ended early ({run.status}): {details or 'its log says why'}{more}")
+    raise ServerFailed(f"the run ended early ({run.status}): {details}{more}")
 
 
 def _who(here: list[str], absent: list[str], needed: int) -> str:

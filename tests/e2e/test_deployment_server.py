@@ -108,33 +108,6 @@ def enrolled_key(server: Deployment, name: str) -> NodeKey:
     return node
 
 
-def test_of_flowers_own_paths_only_those_of_nodes_answer_and_only_to_enrolled_keys(server):
-    routes = openapi(server)
-    assert len(routes) > 70
-    others = [("GET", path) for path in ("/docs", "/openapi.json", "/docs/oauth2-redirect", "/redoc")]
-    enrolled, stranger = enrolled_key(server, "scanner"), NodeKey()
-    answered = set()
-    with outside(server) as client:
-        for method, path in [*routes, *others]:
-            if path == "/health":
-                continue
-            codes = [
-                client.request(method, path, headers=headers).status_code
-                for headers in ({}, stranger.headers(), enrolled.headers())
-            ]
-            if path in FLEET_PATHS:
-                assert codes[:2] == [401 + 11 * (path == "/v1/fleet/activate-node")] * 2, (
-                    method,
-                    path,
-                    codes,
-                )
-                answered.add(path)
-                assert codes[2] != 404, (path, codes)
-            else:
-                assert codes == [404, 404, 404], (method, path, codes)
-    assert answered == FLEET_PATHS
-
-
 def test_on_loopback_other_accounts_find_nothing_without_the_secret(server):
     with loopback(server, secret=False) as client:
         for method, path in openapi(server):
@@ -178,6 +151,33 @@ def test_too_few_clients_end_the_wait_in_a_message_that_names_them(server, tiny_
     assert "only 2 of 9 clients came within 1 s (here: site-a, site-b; not here: " in done.err
     assert done.err.count("\n") == 1
     assert not (server.folder / "never").exists()
+
+
+def test_of_flowers_own_paths_only_those_of_nodes_answer_and_only_to_enrolled_keys(server):
+    routes = openapi(server)
+    assert len(routes) > 70
+    others = [("GET", path) for path in ("/docs", "/openapi.json", "/docs/oauth2-redirect", "/redoc")]
+    enrolled, stranger = enrolled_key(server, "scanner"), NodeKey()
+    answered = set()
+    with outside(server) as client:
+        for method, path in [*routes, *others]:
+            if path == "/health":
+                continue
+            codes = [
+                client.request(method, path, headers=headers).status_code
+                for headers in ({}, stranger.headers(), enrolled.headers())
+            ]
+            if path in FLEET_PATHS:
+                assert codes[:2] == [401 + 11 * (path == "/v1/fleet/activate-node")] * 2, (
+                    method,
+                    path,
+                    codes,
+                )
+                answered.add(path)
+                assert codes[2] != 404, (path, codes)
+            else:
+                assert codes == [404, 404, 404], (method, path, codes)
+    assert answered == FLEET_PATHS
 
 
 def test_a_superlink_that_dies_is_started_again_and_the_nodes_come_back(server, finished):

@@ -87,11 +87,11 @@ def test_no_object_of_a_message_is_larger_than_the_gateway_takes():
     from flwr.app.message import array
     from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
 
-    from server.deployment import gateway
+    from server.deployment.exchange import MEDIA
     from server.deployment.limits import Limits
 
     assert Limits().body_bytes > 2 * array.FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE
-    assert gateway._MEDIA == PROTOBUF_MEDIA_TYPE
+    assert MEDIA == PROTOBUF_MEDIA_TYPE
 
 
 @pytest.mark.parametrize("script", ["flower-superlink", "flower-superexec", "flwr-serverapp"])

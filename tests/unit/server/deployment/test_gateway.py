@@ -423,3 +423,13 @@ def test_what_is_counted_says_what_happened(narrow):
     assert 'fedledger_requests_total{route="/v1/fleet/pull-messages",status="200"} 1' in text
     assert 'fedledger_requests_total{route="other",status="404"} 1' in text
     assert "fedledger_bytes_received_total 3" in text
+
+
+def test_one_address_cannot_fill_the_log(narrow):
+    live, node = narrow
+    with heard() as lines, live.client() as client:
+        for _ in range(60):
+            client.get("/openapi.json")
+    assert len(lines) < 40
+    assert live.metrics.requests["other", 404] == 60
+    assert served(live, node)

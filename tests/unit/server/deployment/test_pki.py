@@ -15,7 +15,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from flwr.supernode.cli.flower_supernode import load_ssh_private_key
 
 from common.errors import ConfigError
-from server.deployment.pki import make_client_key, make_server_certificate, read_public_key
+from server.deployment.node_keys import make_client_key, read_public_key
+from server.deployment.pki import make_server_certificate
 from tests.command_line import run_command
 
 

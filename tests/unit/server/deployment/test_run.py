@@ -1,0 +1,295 @@
+"""Waiting for clients, following a run's folder, and what is said when it ends early."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from common.config import resolve
+from common.errors import CheckpointError, ConfigError
+from common.flower_internals_server import FlowerRefused, NodeInfo, RunInfo
+from common.run_folder import RunFolder, exclusively
+from server.deployment import run as run_module
+from server.deployment.enrolment import Enrolled
+from server.deployment.errors import ServerFailed
+from server.deployment.following import Follower
+from server.deployment.run import Order, report_on, submit, wait_for_clients, watch
+from server.display import RunDisplay
+from server.folder_observer import FolderObserver
+from tests.command_line import run_command
+
+
+class MadeUpServer:
+    """A SuperLink and its list of keys."""
+
+    def __init__(self, names, online):
+        self.entries = [
+            Enrolled(name=name, public_key="", node_id=number, enrolled_at="")
+            for number, name in enumerate(names)
+        ]
+        self.online = list(online)
+        self.run = RunInfo(run_id=7, status="running", details="", pending_at="")
+        self.settings = None
+        self.gone = False
+
+    @contextlib.contextmanager
+    def control(self, _state):
+        if self.gone:
+            raise ServerFailed("no server runs")
+        yield self, self
+
+    def all(self):
+        return self.entries
+
+    def nodes(self):
+        here = self.online.pop(0) if len(self.online) > 1 else self.online[0]
+        return [
+            NodeInfo(
+                node_id=entry.node_id,
+                name=entry.name,
+                status="online" if entry.name in here else "offline",
+                public_key=b"",
+                last_seen=None,
+            )
+            for entry in self.entries
+        ]
+
+    def start_run(self, bundle, settings):
+        assert bundle == b"bundle"
+        self.settings = settings
+        return 7
+
+    def runs(self, run_id):
+        assert run_id == 7
+        return [self.run]
+
+
+@pytest.fixture
+def server(monkeypatch):
+    made = MadeUpServer(["a", "b", "c"], [["a"], ["a"], ["a", "b"]])
+    monkeypatch.setattr(run_module, "with_control", made.control)
+    monkeypatch.setattr(run_module, "build_bundle", lambda: b"bundle")
+    monkeypatch.setattr(run_module, "_NODES_SECONDS", 0.01)
+    monkeypatch.setattr(run_module, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(run_module, "_ASK_SECONDS", 0.0)
+    return made
+
+
+@pytest.fixture
+def order(tmp_path):
+    (tmp_path / "state").mkdir()
+    config = resolve({"runtime.out": str(tmp_path / "run")})
+    return Order(state=tmp_path / "state", config=config, clients=2, wait_seconds=5)
+
+
+def screen():
+    written = io.StringIO()
+    return RunDisplay(Console(file=written, width=120), rounds=2), written
+
+
+def test_each_change_of_who_is_here_is_said_once(server, order):
+    said = []
+    wait_for_clients(order, said.append)
+    assert said == [
+        "1 of 2 clients are here: a; waiting for 1 of b, c",
+        "2 of 2 clients are here: a, b",
+    ]
+
+
+def test_the_wait_ends_in_who_is_there_and_who_is_not(server, order):
+    server.online = [["c"]]
+    with pytest.raises(
+        ServerFailed, match=r"only 1 of 2 clients came within 0 s \(here: c; not here: a, b\)"
+    ):
+        wait_for_clients(Order(state=order.state, config=order.config, clients=2, wait_seconds=0), print)
+
+
+def test_a_revoked_client_is_nobody(server, order):
+    server.entries[0] = server.entries[0].model_copy(update={"revoked_at": "now"})
+    server.online = [["a", "b"]]
+    with pytest.raises(ServerFailed, match=r"\(here: b; not here: c\)"):
+        wait_for_clients(Order(state=order.state, config=order.config, clients=2, wait_seconds=0), print)
+
+
+def test_a_run_is_submitted_with_its_settings_and_remembered(server, order):
+    assert submit(order) == 7
+    assert server.settings["runtime.out"] == str(order.folder.root)
+    assert order.folder.config.exists()
+    note = json.loads((order.state / "runs.jsonl").read_text())
+    assert note == {"run_id": "7", "folder": str(order.folder.root)}
+
+
+def test_an_old_request_to_stop_does_not_stop_the_next_run(server, order):
+    submit(order)
+    order.folder.stop_request.touch()
+    submit(order)
+    assert not order.folder.stop_request.exists()
+
+
+def test_a_folder_in_which_a_run_goes_on_takes_no_second_one(server, order):
+    submit(order)
+    with exclusively(order.folder), pytest.raises(CheckpointError, match="in use"):
+        submit(order)
+
+
+def event(folder: RunFolder, name: str, **fields) -> None:
+    folder.root.mkdir(exist_ok=True)
+    with folder.progress.open("a") as file:
+        file.write(json.dumps({"event": name, **fields}) + "\n")
+
+
+def finished(folder: RunFolder, number: int) -> None:
+    event(
+        folder,
+        "round-finished",
+        round=number,
+        accuracy=0.5,
+        spent="epsilon 1.000",
+        refused=[[1, "policy: [red]no[/]"]],
+        seconds=1.0,
+    )
+
+
+def test_what_the_run_writes_is_shown_and_nothing_of_an_earlier_start(order):
+    finished(order.folder, 1)
+    follower = Follower(order.folder)
+    event(order.folder, "joined", clients=2, examples=10, done=1, refused=["client 9 did not join: x"])
+    event(order.folder, "round-started", round=2, cohort=2)
+    event(order.folder, "client-answered")
+    finished(order.folder, 2)
+    event(order.folder, "of-another-version")
+    event(order.folder, "joined", odd=1)
+    event(order.folder, "ended", reason="all 2 rounds are done")
+    display, written = screen()
+    follower.show(display)
+    assert written.getvalue().splitlines() == [
+        "2 clients joined with 10 examples.",
+        "client 9 did not join: x",
+        "client 1 left out: policy: [red]no[/]",
+        "round 2/2  accuracy 50.00%  epsilon 1.000  1.0 s",
+        "Training is over: all 2 rounds are done.",
+    ]
+    assert follower.ended
+
+
+def test_half_a_line_is_shown_when_it_is_whole(order):
+    follower = Follower(order.folder)
+    finished(order.folder, 1)
+    whole = order.folder.progress.read_bytes()
+    order.folder.progress.write_bytes(whole[:20])
+    display, written = screen()
+    follower.show(display)
+    assert written.getvalue() == ""
+    order.folder.progress.write_bytes(whole + b"nonsense\n")
+    follower.show(display)
+    assert "round 1/2" in written.getvalue()
+
+
+def over(status, details=""):
+    return RunInfo(run_id=7, status=status, details=details, pending_at="")
+
+
+def test_a_run_that_ended_well_is_watched_to_its_last_event(server, order):
+    follower = Follower(order.folder)
+    event(order.folder, "ended", reason="done")
+    server.run = over("finished:completed")
+    display, written = screen()
+    watch(order, 7, follower, display)
+    assert "Training is over: done." in written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("details", "line"),
+    [
+        ("ServerApp failed with exception: no client could join:\n x.", "no client could join: x"),
+        ("Task failed with unknown error.", "its process, or SuperLink, was ended from outside"),
+        ("", "its process, or SuperLink, was ended from outside"),
+    ],
+)
+@pytest.mark.parametrize("began", [False, True])
+def test_a_run_that_failed_says_why_and_how_to_go_on(server, order, details, line, began):
+    server.run = over("finished:failed", details)
+    if began:
+        order.folder.checkpoint.mkdir(parents=True)
+        (order.folder.checkpoint / "state.json").touch()
+    with pytest.raises(ServerFailed) as caught:
+        watch(order, 7, Follower(order.folder), screen()[0])
+    assert f"(finished:failed): {line}" in str(caught.value)
+    assert ("fedledger run --resume" in str(caught.value)) is began
+    assert "\n" not in str(caught.value)
+
+
+def test_a_superlink_that_starts_again_is_waited_for_and_a_lost_one_is_not(server, order, monkeypatch):
+    answers = iter([FlowerRefused("away"), FlowerRefused("away"), None])
+
+    def runs(_run_id):
+        if (answer := next(answers, None)) is not None:
+            raise answer
+        return [over("finished:completed")]
+
+    server.runs = runs
+    event(order.folder, "ended", reason="done")
+    follower = Follower(order.folder)
+    event(order.folder, "ended", reason="done")
+    watch(order, 7, follower, screen()[0])
+    server.gone = True
+    monkeypatch.setattr(run_module, "_UNREACHABLE_SECONDS", 0.05)
+    with pytest.raises(ServerFailed, match=r"the server is gone; once it is back: fedledger run --resume"):
+        watch(order, 7, Follower(order.folder), screen()[0])
+
+
+def test_without_a_finished_round_there_is_nothing_to_audit(order):
+    with pytest.raises(CheckpointError, match="nothing to audit"):
+        report_on(order)
+
+
+def test_the_observer_of_the_folder_hears_a_request_to_stop(order):
+    observer = FolderObserver(order.folder, "")
+    order.folder.root.mkdir()
+    assert not observer.stop_requested
+    order.folder.stop_request.touch()
+    assert observer.stop_requested
+
+
+def test_a_folder_that_cannot_be_written_does_not_end_a_run(order):
+    FolderObserver(RunFolder(order.folder.root / "none"), "").client_answered()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("--clients", "0"), "--clients is at least 1"),
+        (("--wait", "-1"), "--wait at least 0"),
+        (("--wait", "nan"), "--wait at least 0"),
+        (("--resume", "x", "--out", "y"), "leave out --config, --set and --out"),
+        (("--resume", "{folder}/none"), "is not a run folder"),
+        (("--set", "federation.num-client=2"), "did you mean federation.num-clients?"),
+        (("--out", "{folder}"), "is not empty"),
+        ((), "is not a server's folder"),
+    ],
+)
+def test_the_command_refuses_with_one_line_and_writes_nothing(arguments, line, tmp_path):
+    (tmp_path / "something").touch()
+    filled = [argument.format(folder=tmp_path) for argument in arguments]
+    if "--out" not in filled and "--resume" not in filled:
+        filled += ["--out", str(tmp_path / "run")]
+    outcome = run_command("run", "--state", str(tmp_path / "state"), *filled)
+    assert (outcome.status, outcome.err.count("\n")) == (2, 1)
+    assert line in outcome.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_with_real_clients_has_a_time_limit_and_ledgers_that_outlive_it_unless_told(tmp_path):
+    from server.deployment.run_cli import _settings
+
+    config = _settings(None, [], str(tmp_path / "run"), tmp_path / "state")
+    assert config.federation.time_limit == 3600
+    assert config.runtime.ledgers == str(tmp_path / "state" / "ledgers")
+    told = _settings(None, ["federation.round-timeout-seconds=off"], str(tmp_path / "run"), tmp_path)
+    assert told.federation.time_limit is None
+    with pytest.raises(ConfigError, match="is given twice"):
+        _settings(None, ["runtime.out=x"], str(tmp_path / "run"), tmp_path)
