@@ -295,6 +295,15 @@ def test_an_oversized_body_is_refused_and_the_others_are_served(narrow, chunked)
     assert served(live, node)
 
 
+def test_a_body_that_announces_itself_too_large_is_refused_before_it_comes(narrow):
+    live, node = narrow
+    head = request(PUSH, node.headers()).replace(b"Content-Length: 0", b"Content-Length: 99999999999")
+    with live.connect() as connection:
+        connection.sendall(head)
+        assert status(read_all(connection)) == 413
+    assert live.superlink.seen == []
+
+
 @pytest.mark.parametrize("path", ["/openapi.json", PUSH])
 def test_a_body_without_end_to_a_refusal_does_not_hold_the_connection(narrow, path):
     live, node = narrow
@@ -360,12 +369,14 @@ def test_a_body_that_stops_or_crawls_is_refused(narrow):
 
 def test_a_peer_that_takes_no_answer_is_dropped(narrow):
     live, node = narrow
-    live.superlink.answer = lambda _request, _body: httpx.Response(200, content=b"x" * 40_000_000)
-    with live.connect() as deaf:
+    live.superlink.answer = lambda _request, _body: httpx.Response(
+        200, content=pieces(*[b"x" * 100_000] * 400)
+    )
+    with heard() as lines, live.connect() as deaf:
         deaf.sendall(request(PULL, node.headers()))
-        time.sleep(2.5)
-        received = len(read_all(deaf))
-    assert received < 40_000_000
+        wait_for(lambda: "127.0.0.1 took no more of its answer" in lines)
+        assert len(read_all(deaf)) < 40_000_000
+    assert live.metrics.requests[PULL, 408] == 1
     live.superlink.answer = lambda _request, body: httpx.Response(200, content=body[::-1])
     assert served(live, node)
 
