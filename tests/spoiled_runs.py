@@ -298,7 +298,7 @@ SCENARIOS: dict[tuple[str, str], Scenario] = {
     ("log-missing", "error"): _spoiled(lambda f: shutil.rmtree(f.server)),
     ("log-missing", "note"): (RunPlan(logged=False), _nothing),
     ("log-damaged", "error"): _spoiled(lambda f: (f.server / "checkpoint").unlink()),
-    ("log-unsigned-tail", "warning"): _spoiled(
+    ("log-unsigned-tail", "error"): _spoiled(
         lambda f: write_lines(f.server / "log.jsonl", [*lines_of(f.server / "log.jsonl"), "{}"])
     ),
     ("log-rollback", "error"): _spoiled(_shorter_log),

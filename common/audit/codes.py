@@ -135,9 +135,9 @@ _LOG_CODES: dict[str, Code] = {
         "note",
     ),
     "log-damaged": error_code("The server's log is not what the server signed.", _BACKUP),
-    "log-unsigned-tail": warning_code(
-        "Lines at the end of the log were never signed, as after a crash.",
-        "Nothing; the server cuts them off.",
+    "log-unsigned-tail": error_code(
+        "Lines at the end of the log were never signed: left by a crash, or added by somebody.",
+        "Resume the run: the server cuts them off. If it did not crash, put the log back.",
     ),
     "log-rollback": error_code("The server's log lost what clients saw in it.", _BACKUP),
     "log-split": error_code("The server showed clients different logs.", "Do not trust this server."),

@@ -104,10 +104,10 @@ def _is_home(records: RunRecords) -> bool:
 def _own(server: ServerRecords) -> Iterator[Finding]:
     surplus = server.view.surplus
     if surplus:
-        yield warning(
+        yield error(
             "log-unsigned-tail",
-            f"The server's log ends with {counted(surplus, 'line')} that nobody signed, as after a crash; "
-            "they do not count.",
+            f"The server's log ends with {counted(surplus, 'line')} that nobody signed. After a crash they "
+            "are cut off when the run is resumed; otherwise somebody added them.",
             f"{LOG} leaf {len(server.view.lines)}",
         )
 

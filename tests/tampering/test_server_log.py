@@ -89,10 +89,12 @@ def test_every_swap_of_leaves_is_seen(copy: Copy, number: int) -> None:
     assert codes_of(_edit(copy, swap)) == {"log-damaged"}
 
 
-def test_leaves_after_the_signed_ones_count_for_nothing_and_are_told(copy: Copy) -> None:
+def test_leaves_after_the_signed_ones_count_for_nothing_and_refute_the_log(copy: Copy) -> None:
     folder = _edit(copy, lambda lines: lines.append(lines[-1]))
-    (finding,) = inspect_run(folder.root).findings
-    assert (finding.code, finding.severity) == ("log-unsigned-tail", "warning")
+    report = inspect_run(folder.root)
+    (finding,) = report.findings
+    assert (finding.code, finding.severity) == ("log-unsigned-tail", "error")
+    assert not report.verified
 
 
 @pytest.mark.parametrize("number", range(2, LEAVES - 2))
