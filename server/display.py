@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import threading
 from collections.abc import Iterable
 
 from rich.console import Console
@@ -43,6 +44,7 @@ class RunDisplay:
     def __init__(self, console: Console, *, rounds: int) -> None:
         self._console = console
         self._rounds = rounds
+        self._sayings: list[threading.Thread] = []
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=28),
@@ -63,13 +65,20 @@ class RunDisplay:
 
     def stop(self) -> None:
         """Leave the bars as they are."""
+        for saying in self._sayings:
+            saying.join()
         self._bars.stop()
 
     def say_stopping(self) -> None:
-        """Say that the run stops, and how to stop it at once."""
-        self._bars.console.print(
-            "Stopping after this round; the run can be resumed. Ctrl-C again stops at once."
-        )
+        """Say that the run stops, and how to stop it at once; may be called by a signal's handler.
+
+        A handler may have interrupted a line that is being written, which it must not write into. So a thread
+        says it, and waits until that line is through.
+        """
+        text = "Stopping after this round; the run can be resumed. Ctrl-C again stops at once."
+        saying = threading.Thread(target=self._bars.console.print, args=(text,))
+        self._sayings.append(saying)
+        saying.start()
 
     def joined(self, *, clients: int, examples: int, done: int, refused: Iterable[str]) -> None:
         """Say who takes part, and move the bar to the rounds that are done."""

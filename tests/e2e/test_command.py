@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -207,16 +208,24 @@ def test_printed_settings_can_be_given_back(simulate, tmp_path):
     assert used.federation.num_clients == 3
 
 
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """Read what a command says until it says `text`, which it must before it ends."""
+    said = ""
+    while text not in said:
+        line = process.stdout.readline()
+        assert line, f"{text!r} was not said: {said}{process.stderr.read()}"
+        said += line
+    return said
+
+
 def interrupted(options: list[str], root: Path, *, times: int) -> tuple[int, str, str]:
     """Start a run of 40 rounds, press Ctrl-C in it, and return exit status and output."""
     process = start_command("simulate", *options, *REPRODUCIBLE, "--rounds", "40", "--out", str(root))
-    said = ""
-    while "round 2/40" not in said:
-        said += process.stdout.readline()
+    said = read_until(process, "round 2/40")
     for _ in range(times):
         process.send_signal(signal.SIGINT)
-        while "Stopping after this round" not in said:
-            said += process.stdout.readline()
+        if "Stopping after this round" not in said:
+            said += read_until(process, "Stopping after this round")
     out, err = process.communicate(timeout=60)
     return process.returncode, said + out, err
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
@@ -161,6 +163,34 @@ def test_a_stop_is_asked_for_once():
         display.request_stop()
         assert display.stop_requested
     assert "Stopping after this round; the run can be resumed." in screen.getvalue()
+
+
+class HalfWritten(io.StringIO):
+    """Output in whose midst a signal arrives; like the real one, it cannot be written to from the handler."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.signal: Callable[[], None] = lambda: None
+        self._writer: int | None = None
+
+    def write(self, text: str) -> int:
+        if self._writer == threading.get_ident():
+            raise RuntimeError("reentrant call")
+        self._writer = threading.get_ident()
+        handle, self.signal = self.signal, lambda: None
+        handle()
+        self._writer = None
+        return super().write(text)
+
+
+def test_a_stop_is_said_even_if_it_is_asked_for_in_the_midst_of_a_line():
+    screen = HalfWritten()
+    display = ProgressDisplay(Console(file=screen, width=100, highlight=False), rounds=3, stamp="")
+    with display:
+        screen.signal = display.request_stop
+        display.joined(state_after(1), [])
+    assert "2 clients joined" in screen.getvalue()
+    assert "Stopping after this round" in screen.getvalue()
 
 
 def test_a_resumed_run_begins_where_it_stopped():
