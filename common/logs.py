@@ -18,20 +18,24 @@ ROOT = logging.getLogger("fedledger")
 _CHATTY = ("flwr", "httpx", "httpcore", "asyncio", "uvicorn", "uvicorn.error", "uvicorn.access")
 
 
-def begin_logging(style: str, *, level: int = logging.INFO) -> None:
+def begin_logging(style: str, *, level: int = logging.INFO, heard: tuple[str, ...] = ()) -> None:
     """Send everything of `fedledger.*` to standard error, and silence what libraries would add.
 
     Args:
         style: `text` or `json`.
         level: of `logging`, from which on an event is shown.
+        heard: libraries whose errors are shown as well, as they are defects; less is for peers to cause.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if style == "json" else PlainLines())
     ROOT.handlers = [handler]
     ROOT.setLevel(level)
     ROOT.propagate = False
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in {*_CHATTY, *heard}:
+        library = logging.getLogger(name)
+        library.setLevel(logging.ERROR if name in heard else logging.CRITICAL)
+        if name in heard:
+            library.handlers, library.propagate = [handler], False
 
 
 class PlainLines(logging.Formatter):

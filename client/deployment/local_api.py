@@ -11,7 +11,7 @@ import httpx
 from flwr.app import Context, Message
 
 from client.deployment.node import Access
-from common import flower_internals as flower
+from common.flower_internals import supernode as flower
 
 _BEAT_SECONDS = 10.0
 """A task without a sign of life for a minute counts as dead."""

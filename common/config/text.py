@@ -37,7 +37,7 @@ def describe_settings() -> str:
     for name, default in RunConfig().flat().items():
         section, _, key = name.partition(".")
         info = _section(section).model_fields[key.replace("-", "_")]
-        lines.append(f"{name} = {_toml(default)}: {info.description} Takes {permitted(section, key)}.")
+        lines.append(f"{name} = {as_toml(default)}: {info.description} Takes {permitted(section, key)}.")
     return "\n".join(lines)
 
 
@@ -55,7 +55,7 @@ def _commented(section: str, name: str, info: FieldInfo, value: object) -> list[
     key = name.replace("_", "-")
     comment = f"{info.description} Takes {permitted(section, key)}."
     wrapped = textwrap.wrap(comment, 100, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
-    return [*wrapped, f"{key} = {_toml(value)}"]
+    return [*wrapped, f"{key} = {as_toml(value)}"]
 
 
 def _first_line(section: Section) -> str:
@@ -100,7 +100,8 @@ def _bounds(metadata: list[Any]) -> list[str]:
     return [" and ".join(words)] if words else []
 
 
-def _toml(value: object) -> str:
+def as_toml(value: object) -> str:
+    """Return a setting's value as TOML has it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

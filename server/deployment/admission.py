@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from common.flower_internals_server import (
+from common.flower_internals.fleet import (
     CLOCK_SECONDS,
     PUBLIC_KEY_HEADER,
     SIGNATURE_HEADER,

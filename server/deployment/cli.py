@@ -116,15 +116,15 @@ def server(
     ] = "text",
 ) -> None:
     """Serve clients over TLS until Ctrl-C."""
+    from common.logs import begin_logging
     from server.deployment.limits import MIB, Limits
-    from server.deployment.logs import begin_logging
     from server.deployment.serving import ServerOptions, serve
 
     if log_format not in ("text", "json"):
         raise ConfigError(f"--log-format {log_format!r} is not known: give text or json")
     _check_numbers(port, metrics_port, max_body_mib)
     tls = None if insecure else _tls_files(pki, cert, cert_key, ca)
-    begin_logging(log_format)
+    begin_logging(log_format, heard=("uvicorn.error", "asyncio"))
     limits = Limits(body_bytes=max_body_mib * MIB)
     serve(ServerOptions(state=state, host=host, port=port, tls=tls, metrics_port=metrics_port, limits=limits))
 

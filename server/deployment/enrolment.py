@@ -14,7 +14,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import ConfigError
-from common.flower_internals_server import FlowerRefused, NodeInfo
+from common.flower_internals.control import FlowerRefused, NodeInfo
 from server.deployment.errors import ServerFailed
 from server.deployment.node_keys import check_name
 from server.deployment.private_files import replace_private
@@ -41,7 +41,7 @@ class Enrolled(BaseModel):
 
 
 class Nodes(Protocol):
-    """What enrolment asks of SuperLink; `common.flower_internals_server.ControlApi` is one."""
+    """What enrolment asks of SuperLink; `common.flower_internals.control.ControlApi` is one."""
 
     def nodes(self) -> list[NodeInfo]:
         """Return all nodes."""

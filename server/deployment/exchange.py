@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from common.flower_internals_server import FLEET_PATHS, KEY_UNKNOWN
+from common.flower_internals.fleet import FLEET_PATHS, KEY_UNKNOWN
 from server.deployment.admission import Denied
 from server.deployment.limits import Allowance, Limits
 from server.deployment.metrics import Metrics

@@ -11,7 +11,8 @@ from common.audit.auditor import audit
 from common.audit.report import AuditReport
 from common.config import RunConfig, to_toml
 from common.errors import CheckpointError
-from common.flower_internals_server import FlowerRefused, RunInfo, build_bundle
+from common.flower_internals.bundle import build_bundle
+from common.flower_internals.control import FlowerRefused, RunInfo
 from common.run_folder import RunFolder, exclusively, write_atomically
 from server.deployment.errors import ServerFailed
 from server.deployment.following import Follower

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.errors import ConfigError, FedLedgerError
-from common.flower_internals_server import ControlApi
+from common.flower_internals.control import ControlApi
 from server.deployment.admission import Admission
 from server.deployment.connections import GatewayLoop, Listener
 from server.deployment.enrolment import Enrolments

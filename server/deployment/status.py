@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from common.flower_internals_server import ControlApi, NodeInfo
+from common.flower_internals.control import ControlApi, NodeInfo
 from server.deployment.enrolment import Enrolled, Enrolments
 from server.deployment.serving import control_api
 from server.deployment.state_folder import StateFolder

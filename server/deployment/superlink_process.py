@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from common.flower_internals_server import guard_control_api, run_superlink
+from common.flower_internals.superlink import guard_control_api, run_superlink
 
 _PAUSE_SECONDS = 1.0
 

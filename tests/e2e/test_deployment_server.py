@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from common.audit.auditor import audit
-from common.flower_internals_server import FLEET_PATHS
+from common.flower_internals.fleet import FLEET_PATHS
 from tests.deployed_server import Deployment, deployment, wait_for
 from tests.live_gateway import NodeKey
 

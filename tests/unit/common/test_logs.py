@@ -38,10 +38,11 @@ def test_an_exception_is_its_type_and_place(style, capsys):
 
 def test_a_peers_text_begins_no_line_of_its_own(capsys):
     begin_logging("text")
-    logging.getLogger("fedledger.client").info("it said %s", "a\nb\x1b[2J")
+    logging.getLogger("fedledger.client").info("it said %s", "a\nb\x1b[2J\u202e")
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "\x1b" not in said
+    assert "\u202e" not in said
 
 
 def test_json_has_fields(capsys):
@@ -60,3 +61,12 @@ def test_details_are_shown_only_when_asked_for(capsys):
     begin_logging("text", level=logging.DEBUG)
     logging.getLogger("fedledger.node").debug("detail")
     assert "detail" in capsys.readouterr().err
+
+
+def test_of_libraries_only_the_errors_are_shown_that_were_asked_for(capsys):
+    begin_logging("json", heard=("uvicorn.error",))
+    logging.getLogger("uvicorn.error").warning("a peer sent nonsense")
+    logging.getLogger("asyncio").error("nobody asked")
+    logging.getLogger("uvicorn.error").error("a defect")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["message"] == "a defect"

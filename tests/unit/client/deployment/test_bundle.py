@@ -12,7 +12,7 @@ import pytest
 from client.deployment.bundle import BundleJudge, read_sources
 from common.code import code_digest, installed_sources, source_digest
 from common.errors import PolicyRefused
-from common.flower_internals_server import build_bundle
+from common.flower_internals.bundle import build_bundle
 
 HOSTILE = b"import sys\nsys.modules['hostile_was_here'] = sys\n"
 

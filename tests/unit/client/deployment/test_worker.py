@@ -17,7 +17,7 @@ from client.deployment.worker import Worker
 from client.site import OWN_SITE
 from common.arrays import digest
 from common.config import TrainingSettings
-from common.flower_internals_server import build_bundle
+from common.flower_internals.bundle import build_bundle
 from common.messages import describe_request_record, parse_reply, train_request_record
 from common.models import initial_arrays
 from common.protocol import DescribeRequest, Description, Proposal, Refusal, TrainRequest, Update

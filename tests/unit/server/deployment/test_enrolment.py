@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from common.errors import ConfigError
-from common.flower_internals_server import FlowerRefused, NodeInfo
+from common.flower_internals.control import FlowerRefused, NodeInfo
 from server.deployment.enrolment import Enrolments
 from server.deployment.errors import ServerFailed
 

@@ -10,7 +10,7 @@ import time
 import httpx
 import pytest
 
-from common.flower_internals_server import FLEET_PATHS
+from common.flower_internals.fleet import FLEET_PATHS
 from server.deployment.limits import Limits
 from tests.live_gateway import LiveGateway, NodeKey, detail, heard, live_gateway, pieces, read_all, request
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from common.config import resolve
 from common.errors import CheckpointError, ConfigError
-from common.flower_internals_server import FlowerRefused, NodeInfo, RunInfo
+from common.flower_internals.control import FlowerRefused, NodeInfo, RunInfo
 from common.run_folder import RunFolder, exclusively
 from server.deployment import run as run_module
 from server.deployment.enrolment import Enrolled

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import stat
 
@@ -12,7 +10,6 @@ import pytest
 from common.errors import ConfigError
 from server.deployment import state_folder
 from server.deployment.errors import ServerFailed
-from server.deployment.logs import JsonLines, PlainLines
 from server.deployment.private_files import replace_private, write_once
 from server.deployment.state_folder import Running, StateFolder
 from server.deployment.superlink import environment
@@ -98,40 +95,6 @@ def test_flowers_processes_see_no_proxy_and_install_nothing(tmp_path, monkeypatc
     assert found["FLWR_HOME"] == str(tmp_path)
     assert found["FLWR_TELEMETRY_ENABLED"] == "0"
     assert found["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] == "1"
-
-
-def record(message: str, *values, **extra) -> logging.LogRecord:
-    made = logging.LogRecord("fedledger.gateway", logging.WARNING, "", 0, message, values, None)
-    made.__dict__.update(extra)
-    return made
-
-
-def test_a_log_line_is_one_line_whatever_a_peer_sent():
-    hostile = record("refused %s", "x\n2026 info  the run is fine\x1b[31m\u202e")
-    plain = PlainLines().format(hostile)
-    assert "\n" not in plain
-    assert "\x1b" not in plain
-    assert "\u202e" not in plain
-    entry = json.loads(JsonLines().format(record("refused", fields={"status": 401})))
-    assert (entry["level"], entry["component"], entry["message"], entry["status"]) == (
-        "warning",
-        "gateway",
-        "refused",
-        401,
-    )
-    assert entry["time"].endswith("Z")
-
-
-def test_of_an_error_the_log_has_the_kind_and_no_values():
-    try:
-        raise ValueError("patient Smith")
-    except ValueError as error:
-        made = record("failed")
-        made.exc_info = (type(error), error, error.__traceback__)
-    for formatter in (PlainLines(), JsonLines()):
-        line = formatter.format(made)
-        assert "ValueError" in line
-        assert "Smith" not in line
 
 
 @pytest.mark.parametrize("verb", ["status", "revoke", "enroll"])

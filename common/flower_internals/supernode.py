@@ -1,11 +1,7 @@
-"""Every name of Flower that is not public, in this one place: for flwr 1.41 and no other.
-
-A contract test holds each name and signature against the installed Flower, and says which has changed.
-"""
+"""A SuperNode, and its local API: taking tasks in the place of `flwr-clientapp`."""
 
 from __future__ import annotations
 
-# Client side: taking tasks from a SuperNode's local API, in the place of `flwr-clientapp`.
 from flwr.proto.runtime_pb2 import AcquireTaskRequest, SendTaskHeartbeatRequest
 from flwr.supercore.constant import TaskType
 from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, SuperExecAuthHttpInterceptor

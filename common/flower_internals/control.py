@@ -1,8 +1,4 @@
-"""Every name of Flower that is not public and that the server's side uses: for flwr 1.41 and no other.
-
-The clients' side has its own module, `common.flower_internals`. A contract test holds each name against the
-installed Flower, and says which has changed. Nothing of Flower is imported before it is needed.
-"""
+"""Flower's Control API: nodes, and runs."""
 
 from __future__ import annotations
 
@@ -10,47 +6,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any
 
-from common.errors import ConfigError, FedLedgerError
-
-FLEET_PATHS = frozenset(
-    f"/v1/fleet/{name}"
-    for name in (
-        "activate-node",
-        "deactivate-node",
-        "send-node-heartbeat",
-        "pull-messages",
-        "push-messages",
-        "get-run",
-        "get-fab",
-        "push-object",
-        "pull-object",
-        "confirm-message-received",
-    )
-)
-"""What an enrolled node asks of SuperLink. Flower's two others, register-node and unregister-node, it refuses
-itself while authentication is on."""
-
-PUBLIC_KEY_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER = "flwr-public-key", "flwr-timestamp", "flwr-signature"
-"""By these headers of each request a node proves who it is: base64 of its key in PEM, the time in ISO 8601,
-base64 of an ECDSA signature with SHA-256 over the latter."""
-
-TIMESTAMP_SECONDS, CLOCK_SECONDS = 300, 5
-"""How old a signed timestamp may be, and how far ahead (or behind that) a clock may go."""
-
-MISSED_HEARTBEATS = 2
-"""So many intervals after its last heartbeat a node counts as offline."""
-
-KEY_UNKNOWN = 2004
-"""The code by which SuperLink refuses a node's activation; SuperNode shows the text that comes with it."""
-
-CONTROL_SECRET_HEADER = "x-fedledger-control"  # noqa: S105 - a header's name
-"""The header, ours, without which a SuperLink under `guard_control_api` answers no control request."""
-
-_OPEN_PREFIXES = ("/v1/fleet/", "/v1/runtime/")
+from common.errors import FedLedgerError
+from common.flower_internals.fleet import MISSED_HEARTBEATS
+from common.flower_internals.superlink import CONTROL_SECRET_HEADER
 
 
 class FlowerRefused(FedLedgerError):
@@ -65,74 +25,6 @@ class FlowerRefused(FedLedgerError):
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
-
-
-def guard_control_api(secret: str) -> None:
-    """Make the SuperLink that this process will run ask for a secret wherever it trusts any local process.
-
-    Without it every account of the machine may start a run, and so execute code as the server's account. Only
-    the API of nodes (which prove who they are) and that of tasks (which hold tokens) stay as they are.
-    """
-    from flwr.superlink import extensions
-    from starlette.middleware import Middleware
-
-    extensions.get_middleware = lambda: (Middleware(SecretRequired, secret=secret),)
-
-
-class SecretRequired:
-    """ASGI middleware that answers 401 to a request without the secret.
-
-    Args:
-        app: what is guarded.
-        secret: what the header must hold.
-    """
-
-    def __init__(self, app: Callable[..., Any], secret: str) -> None:
-        self._app = app
-        self._secret = secret.encode()
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Pass a request on, or refuse it."""
-        if scope["type"] == "lifespan" or self._may_pass(scope):
-            await self._app(scope, receive, send)
-            return
-        if scope["type"] == "http":
-            await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"0")]})
-            await send({"type": "http.response.body", "body": b""})
-
-    def _may_pass(self, scope: Any) -> bool:
-        import hmac
-
-        if scope["type"] != "http":
-            return False
-        if scope["path"] == "/health" or scope["path"].startswith(_OPEN_PREFIXES):
-            return True
-        given = [value for name, value in scope["headers"] if name == CONTROL_SECRET_HEADER.encode()]
-        return len(given) == 1 and hmac.compare_digest(given[0], self._secret)
-
-
-def run_superlink() -> None:
-    """Run `flower-superlink` in this process, with the arguments in `sys.argv`."""
-    _script("flower-superlink")()
-
-
-def build_bundle() -> bytes:
-    """Build the app's bundle from this installation, as `flwr run` would.
-
-    Raises:
-        ConfigError: when the installation holds no pyproject.toml, from which a bundle is built.
-    """
-    from flwr.cli.build import build_fab_from_disk
-
-    import common
-
-    root = Path(next(iter(common.__path__))).absolute().parent
-    if not (root / "pyproject.toml").exists():
-        raise ConfigError(
-            f"{root} holds no pyproject.toml, from which the app is bundled: install FedLedger from its "
-            "source tree (pip install --editable)"
-        )
-    return bytes(build_fab_from_disk(root))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,15 +187,6 @@ def _refusals() -> Iterator[None]:
         raise FlowerRefused(f"Flower refused: {text}", status) from None
     except httpx.TransportError as error:
         raise FlowerRefused(f"SuperLink does not answer ({type(error).__name__})") from None
-
-
-def _script(name: str) -> Callable[[], Any]:
-    """Return what one of Flower's commands runs."""
-    found = list(entry_points(group="console_scripts", name=name))
-    if not found:
-        raise ConfigError(f"{name} is not installed: pip install 'fedledger[train]'")
-    command: Callable[[], Any] = found[0].load()
-    return command
 
 
 def _bypass_proxies() -> None:

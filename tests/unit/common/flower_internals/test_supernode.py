@@ -1,4 +1,4 @@
-"""The names of Flower that are not public and that a client uses: which of them has changed?"""
+"""The names of Flower that are not public, on a client (pinned to flwr 1.41.x): which has changed?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib.metadata import entry_points, version
 
 import pytest
 
-from common import flower_internals as internals
+from common.flower_internals import supernode as internals
 
 FUNCTIONS = {
     "pull_task_input": ["client"],
