@@ -171,7 +171,12 @@ def _end(order: Order, run: RunInfo, follower: Follower) -> None:
 
 def _who(here: list[str], absent: list[str], needed: int) -> str:
     line = f"{len(here)} of {needed} clients are here: {_names(here)}"
-    return line if len(here) >= needed else f"{line}; waiting for {needed - len(here)} of {_names(absent)}"
+    lacking = needed - len(here)
+    if lacking <= 0:
+        return line
+    if lacking > len(absent):
+        return f"{line}; not here: {_names(absent)}; only {len(here) + len(absent)} are enrolled"
+    return f"{line}; waiting for {lacking} of {_names(absent)}"
 
 
 def _names(names: list[str]) -> str:

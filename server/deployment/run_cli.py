@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 TIMEOUT_KEY, TIMEOUT_SECONDS = "federation.round-timeout-seconds", 3600.0
 """What a run with real clients has unless the settings say otherwise: some client will fail some day."""
 
+CLIENTS_KEY = "federation.num-clients"
+
 _INTERRUPTED = 130
 
 
@@ -37,7 +39,7 @@ def run(
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
     state: StateOption = Path("server-state"),
     clients: Annotated[
-        int | None, typer.Option(help="Start when so many are online; else federation.num-clients.")
+        int | None, typer.Option(help="Start when so many are online; federation.num-clients follows it.")
     ] = None,
     wait: Annotated[
         float, typer.Option(help="Seconds to wait for them; else 300.", show_default=False)
@@ -53,7 +55,7 @@ def run(
             )
         settings = settings_of(resume)
     else:
-        settings = _settings(config, assignments or [], out, state)
+        settings = _settings(config, assignments or [], out, state, clients)
     from server.deployment.run import Order
 
     needed = clients or settings.federation.num_clients
@@ -61,13 +63,16 @@ def run(
     raise typer.Exit(_make(order))
 
 
-def _settings(config: Path | None, assignments: list[str], out: str | None, state: Path) -> RunConfig:
+def _settings(
+    config: Path | None, assignments: list[str], out: str | None, state: Path, clients: int | None = None
+) -> RunConfig:
     file = read_toml(config) if config else {}
     given = [parse_assignment(text) for text in assignments]
     given += [{"runtime.out": out}] if out else []
     joined = join_assignments(given)
     defaults: Settings = {TIMEOUT_KEY: TIMEOUT_SECONDS, "runtime.ledgers": str(state.absolute() / "ledgers")}
-    settings = resolve({**defaults, **file, **joined})
+    counted: Settings = {} if clients is None else {CLIENTS_KEY: clients}  # a resumed run waits for as many
+    settings = resolve({**defaults, **counted, **file, **joined})
     return with_absolute_paths(settings, new_root(settings))
 
 

@@ -100,6 +100,19 @@ def test_each_change_of_who_is_here_is_said_once(server, order):
     ]
 
 
+def test_whoever_waits_for_clients_that_nobody_enrolled_is_told(server, order):
+    said = []
+    server.online = [["a", "b"], ["a", "b", "c"]]
+    with pytest.raises(ServerFailed, match="only 3 of 4 clients came"):
+        wait_for_clients(
+            Order(state=order.state, config=order.config, clients=4, wait_seconds=0.1), said.append
+        )
+    assert said == [
+        "2 of 4 clients are here: a, b; not here: c; only 3 are enrolled",
+        "3 of 4 clients are here: a, b, c; not here: nobody; only 3 are enrolled",
+    ]
+
+
 def test_the_wait_ends_in_who_is_there_and_who_is_not(server, order):
     server.online = [["c"]]
     with pytest.raises(
@@ -281,6 +294,14 @@ def test_the_command_refuses_with_one_line_and_writes_nothing(arguments, line, t
     assert (outcome.status, outcome.err.count("\n")) == (2, 1)
     assert line in outcome.err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_number_of_clients_is_kept_for_a_resumed_run_unless_the_settings_have_another(tmp_path):
+    from server.deployment.run_cli import _settings
+
+    out, state = str(tmp_path / "run"), tmp_path / "state"
+    assert _settings(None, [], out, state, 3).federation.num_clients == 3
+    assert _settings(None, ["federation.num-clients=5"], out, state, 3).federation.num_clients == 5
 
 
 def test_a_run_with_real_clients_has_a_time_limit_and_ledgers_that_outlive_it_unless_told(tmp_path):
