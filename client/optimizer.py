@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from opacus.optimizers import DPOptimizer
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer, RMSprop
 
 from client.gradients import RecordGradients
-from client.noise import ChaChaStream
+from client.noise import ChaChaStream, add_noise
 from client.per_example import PerExampleModule
 from common.errors import ConfigError
 
@@ -156,11 +156,11 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
 
     def add_noise(self) -> None:
         """Set `grad` to the clipped sum plus noise of deviation noise_multiplier * max_grad_norm."""
-        sizes = [parameter.numel() for parameter in self.params]
-        values = self._noise.standard_normals(sum(sizes)).mul_(self.noise_multiplier * self.max_grad_norm)
-        for parameter, part in zip(self.params, torch.split(values, sizes), strict=True):
-            noise = part.to(dtype=parameter.dtype).to(parameter.device).view_as(parameter)
-            parameter.grad = noise if parameter.summed_grad is None else noise.add_(parameter.summed_grad)
+        sums = [_sum_of(parameter).flatten() for parameter in self.params]
+        noised = add_noise(torch.cat(sums), self._noise, self.noise_multiplier * self.max_grad_norm)
+        parts = torch.split(noised, [len(each) for each in sums])
+        for parameter, part in zip(self.params, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
 
     def scale_grad(self) -> None:
         """Divide by the public expected batch size, never by the size that was drawn."""
@@ -179,3 +179,8 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
         self.scale_grad()
         self.original_optimizer.step()
         self.zero_grad(set_to_none=True)
+
+
+def _sum_of(parameter: Any) -> Tensor:
+    total: Tensor | None = parameter.summed_grad
+    return torch.zeros_like(parameter) if total is None else total

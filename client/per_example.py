@@ -79,15 +79,11 @@ class PerExampleModule(GradSampleModule):  # type: ignore[misc]  # Opacus has no
         layer, activations = call.layer, call.activations
         if type(layer) is nn.Linear and backprops.dim() == 2:
             return linear_gradients(layer, activations, backprops)
-        if type(layer) is nn.Conv2d and _is_common(layer):
+        if type(layer) is nn.Conv2d:
             return conv2d_gradients(layer, activations, backprops)
         sample = self.GRAD_SAMPLERS.get(type(layer), ft_compute_per_sample_gradient)
         sampled = sample(layer, activations, backprops)
         return {parameter: DenseGradients(samples=samples) for parameter, samples in sampled.items()}
-
-
-def _is_common(layer: nn.Conv2d) -> bool:
-    return layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
 
 
 def _add_to(parameter: Any, gradients: RecordGradients) -> None:

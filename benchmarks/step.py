@@ -1,0 +1,166 @@
+"""What one step of DP-SGD costs beside a plain step: `python -m benchmarks.step [--json FILE]`.
+
+The same network, batch and device for each way; the ways take turns, and every ratio is the median over turns.
+Ways: a plain step of SGD; ours; stock Opacus with per-record gradients written out by its hooks; stock Opacus
+with ghost clipping. Batches are fixed, so that loading and sampling are left out of all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from opacus.grad_sample import GradSampleModule
+from opacus.grad_sample.grad_sample_module_fast_gradient_clipping import GradSampleModuleFastGradientClipping
+from opacus.optimizers import DPOptimizer
+from opacus.optimizers.optimizer_fast_gradient_clipping import DPOptimizerFastGradientClipping
+from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.interleaved import Timing, in_turn
+from client.noise import ChaChaStream, PrivateRandomness
+from client.optimizer import OptimizerSettings, PrivateOptimizer
+from client.per_example import PerExampleModule
+from common.models import build_model
+
+CASES = (("cnn", 64), ("cnn", 512), ("cnn-tanh", 64), ("cnn-tanh", 256))
+Step = Callable[[], object]
+
+
+def plain(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
+    """Return a step of SGD without privacy, as anyone would write it."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def ours(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
+    """Return a step as a client of FedLedger takes it."""
+    hooked = PerExampleModule(model)
+    rule = OptimizerSettings(name="sgd", learning_rate=0.01).build(list(model.parameters()))
+    optimizer = PrivateOptimizer(
+        rule,
+        model=hooked,
+        noise_multiplier=1.0,
+        max_grad_norm=1.0,
+        expected_batch_size=float(len(images)),
+        noise=PrivateRandomness.from_operating_system().noise,
+    )
+
+    def step() -> None:
+        optimizer.absorb(functional.cross_entropy(hooked(images), labels, reduction="none"))
+        optimizer.finish_batch()
+
+    return step
+
+
+def opacus_hooks(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
+    """Return a step of stock Opacus, per-record gradients written out."""
+    hooked = GradSampleModule(model, loss_reduction="mean")
+    optimizer = DPOptimizer(
+        torch.optim.SGD(model.parameters(), lr=0.01),
+        noise_multiplier=1.0,
+        max_grad_norm=1.0,
+        expected_batch_size=len(images),
+    )
+
+    def step() -> None:
+        optimizer.zero_grad()
+        functional.cross_entropy(hooked(images), labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def opacus_ghost(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
+    """Return a step of stock Opacus with ghost clipping: two backward passes, no gradient written out."""
+    hooked = GradSampleModuleFastGradientClipping(
+        model, max_grad_norm=1.0, use_ghost_clipping=True, loss_reduction="mean"
+    )
+    optimizer = DPOptimizerFastGradientClipping(
+        torch.optim.SGD(model.parameters(), lr=0.01),
+        noise_multiplier=1.0,
+        max_grad_norm=1.0,
+        expected_batch_size=len(images),
+    )
+    loss = DPLossFastGradientClipping(hooked, optimizer, nn.CrossEntropyLoss())
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss(hooked(images), labels).backward()
+        optimizer.step()
+
+    return step
+
+
+WAYS = {"plain": plain, "ours": ours, "opacus hooks": opacus_hooks, "opacus ghost": opacus_ghost}
+
+
+def measure(name: str, batch: int, turns: int, only: list[str]) -> dict[str, Timing]:
+    """Time every way, and our noise alone, on one network and batch size."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(batch, 3, 32, 32, generator=generator)
+    labels = torch.randint(10, (batch,), generator=generator)
+    ways: dict[str, Step] = {
+        way: WAYS[way](build_model(name, num_classes=10), images, labels) for way in only
+    }
+    stream = ChaChaStream(bytes(32))
+    size = sum(parameter.numel() for parameter in build_model(name, num_classes=10).parameters())
+    ways["our noise"] = lambda: stream.standard_normals(size)
+    calls = max(1, 1024 // batch if name == "cnn" else 128 // batch)
+    return in_turn(ways, turns=turns, calls=calls)
+
+
+def row(name: str, batch: int, timings: dict[str, Timing]) -> dict[str, object]:
+    """Return one case's figures: milliseconds of the plain step, ratios to it, and the noise's share."""
+    base = timings["plain"]
+    ratios = {way: round(timing.over(base), 3) for way, timing in timings.items() if way in WAYS}
+    share = timings["our noise"].over(timings["ours"])
+    return {
+        "model": name,
+        "batch": batch,
+        "plain_ms": round(base.median * 1e3, 2),
+        "spread": round(base.spread, 3),
+        "over_plain": ratios,
+        "noise_share": round(share, 4),
+    }
+
+
+def main() -> None:
+    """Print a table in Markdown, a row as soon as it is known."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=25)
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its default")
+    parser.add_argument("--only", nargs="*", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    ways = list(dict.fromkeys(["plain", "ours", *arguments.only]))
+    print(f"| network | batch | plain step | {' | '.join(ways[1:])} | noise of ours | spread |")
+    print("|" + "---|" * (len(ways) + 4), flush=True)
+    rows = []
+    for name, batch in CASES:
+        figures = row(name, batch, measure(name, batch, arguments.turns, ways))
+        rows.append(figures)
+        ratios = " | ".join(f"{figures['over_plain'][way]:.2f}" for way in ways[1:])  # type: ignore[index]
+        print(
+            f"| {name} | {batch} | {figures['plain_ms']} ms | {ratios} | "
+            f"{figures['noise_share']:.1%} | ±{figures['spread']:.0%} |",
+            flush=True,
+        )
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Gradients of many records at once: their norms and their weighted sum, whether written out or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class RecordGradients(Protocol):
+    """One parameter's gradient for each of b records."""
+
+    def __len__(self) -> int:
+        """Return the number of records, b."""
+
+    def norms(self) -> Tensor:
+        """Return the Euclidean norm of each record's gradient, [b]."""
+
+    def weighted_sum(self, factors: Tensor) -> Tensor:
+        """Return the sum over records of factor [b] times gradient, in the parameter's shape."""
+
+    def dense(self) -> Tensor:
+        """Write the gradients out, [b, *shape of the parameter]."""
+
+    def without(self, records: Tensor) -> RecordGradients:
+        """Return them with the gradients of the marked records, bool [b], replaced by zero."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseGradients:
+    """Gradients written out, [b, *shape of the parameter]."""
+
+    samples: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of records, b."""
+        return len(self.samples)
+
+    def norms(self) -> Tensor:
+        """Return the Euclidean norm of each record's gradient, [b]."""
+        norms: Tensor = torch.linalg.vector_norm(self.samples.flatten(start_dim=1), dim=1)
+        return norms
+
+    def weighted_sum(self, factors: Tensor) -> Tensor:
+        """Return the sum over records of factor [b] times gradient, in the parameter's shape."""
+        return (factors @ self.samples.flatten(start_dim=1)).view(self.samples.shape[1:])
+
+    def dense(self) -> Tensor:
+        """Return the gradients, [b, *shape of the parameter]."""
+        return self.samples
+
+    def without(self, records: Tensor) -> DenseGradients:
+        """Return them with the gradients of the marked records, bool [b], replaced by zero."""
+        return DenseGradients(samples=without_rows(self.samples, records))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OuterProducts:
+    """Gradients of a matrix that each record used once: the outer product of two vectors.
+
+    The norm of an outer product is the product of the norms, and a weighted sum of outer products is one
+    matrix product, so the b matrices need not exist. Source: Goodfellow 2015, "Efficient per-example
+    gradient computations".
+
+    Args:
+        outputs: gradient of the layer's output, [b, rows].
+        inputs: the layer's input, [b, columns].
+    """
+
+    outputs: Tensor
+    inputs: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of records, b."""
+        return len(self.outputs)
+
+    def norms(self) -> Tensor:
+        """Return the Euclidean norm of each record's gradient, [b]."""
+        norms: Tensor = self.outputs.norm(dim=1) * self.inputs.norm(dim=1)
+        return norms
+
+    def weighted_sum(self, factors: Tensor) -> Tensor:
+        """Return the sum over records of factor [b] times gradient, [rows, columns]."""
+        return (self.outputs * factors[:, None]).T @ self.inputs
+
+    def dense(self) -> Tensor:
+        """Write the gradients out, [b, rows, columns]."""
+        return self.outputs[:, :, None] * self.inputs[:, None, :]
+
+    def without(self, records: Tensor) -> OuterProducts:
+        """Return them with the gradients of the marked records, bool [b], replaced by zero."""
+        return OuterProducts(
+            outputs=without_rows(self.outputs, records), inputs=without_rows(self.inputs, records)
+        )
+
+
+def add(first: RecordGradients | None, second: RecordGradients) -> RecordGradients:
+    """Add gradients of the same records, where a parameter is used several times in one pass."""
+    return second if first is None else DenseGradients(samples=first.dense() + second.dense())
+
+
+def without_rows(rows: Tensor, unwanted: Tensor) -> Tensor:
+    """Return rows [b, ...] with those that are marked, bool [b], replaced by zero."""
+    return rows.masked_fill(unwanted.view(-1, *[1] * (rows.dim() - 1)), 0.0)
