@@ -1,4 +1,4 @@
-"""Time several ways of doing one thing side by side: A B C, A B C ..., so that a noisy machine is noisy for all."""
+"""Time several ways of doing one thing side by side: A B C, A B C ..., so that noise strikes all of them."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +28,8 @@ _KEY_BYTES = 32
 _SEGMENT_BYTES = 2**36  # far below the 2**32 blocks of 64 bytes that ChaCha20's counter can number
 _BLOCK_VALUES = 2**15  # the working set of one block stays inside a core's second-level cache
 _GRID_BITS = 20
+
+_drawer = ThreadPoolExecutor(thread_name_prefix="noise")
 
 
 class ChaChaStream:
@@ -66,7 +69,7 @@ class ChaChaStream:
         """Return `count` independent standard normal values, float64 [count], on the CPU.
 
         Box and Muller's method on 53-bit uniforms: no value exceeds 8.6 in size, which the ideal does with a
-        probability of 1e-17. Add them with `add_noise`, which takes away what their last digits could tell.
+        probability of 1e-17. Add them with `GaussianNoise`, which takes away what their last digits tell.
         """
         values = torch.empty(count, dtype=torch.float64)
         for start in range(0, count, _BLOCK_VALUES):
@@ -90,26 +93,40 @@ class ChaChaStream:
         return Cipher(algorithms.ChaCha20(self._key, counter_and_nonce), mode=None).encryptor()
 
 
-def add_noise(total: Tensor, stream: ChaChaStream, deviation: float) -> Tensor:
-    """Return `total` plus Gaussian noise, rounded to a public grid; float32, of the shape of `total`.
-
-    Floating-point numbers lie closer together near zero than elsewhere, and which of them a noised value can be
-    depends on the value without noise (Mironov 2012; Haney et al. 2022). So the sum is made in float64 and rounded
-    to multiples of a power of two, about a millionth of the deviation: an attack would have to read the digits
-    below, and they are not there. Every multiple stands for more than 2**30 numbers. It mitigates, it does
-    not prove.
+class GaussianNoise:
+    """Adds noise to one sum after another; the next noise is drawn on a second thread in the meantime.
 
     Args:
-        total: what is to be protected, float32.
         stream: used by nobody else.
-        deviation: standard deviation of the noise, above 0.
-
-    Privacy: the Gaussian mechanism, for whatever sensitivity `deviation` was chosen for.
+        deviation: standard deviation, above 0.
     """
-    grid = 2.0 ** (math.floor(math.log2(deviation)) - _GRID_BITS)
-    values = stream.standard_normals(total.numel()).mul_(deviation / grid)
-    values.add_(total.flatten().cpu(), alpha=1 / grid).round_().mul_(grid)
-    return values.to(torch.float32).to(total.device).view_as(total)
+
+    def __init__(self, stream: ChaChaStream, deviation: float) -> None:
+        self._stream = stream
+        self._deviation = deviation
+        self._grid = 2.0 ** (math.floor(math.log2(deviation)) - _GRID_BITS)
+        self._drawn: Future[Tensor] | None = None
+
+    def prepare(self, count: int) -> Future[Tensor]:
+        """Begin to draw noise for a sum of `count` values, unless that has begun."""
+        if self._drawn is None:
+            self._drawn = _drawer.submit(self._stream.standard_normals, count)
+        return self._drawn
+
+    def add(self, total: Tensor) -> Tensor:
+        """Return a sum with noise, rounded to a public grid; float32, of the shape of `total`.
+
+        Floating-point numbers lie closer together near zero than elsewhere, and which of them a noised value
+        can be depends on the value without noise (Mironov 2012; Haney et al. 2022). So the sum is made in
+        float64 and rounded to multiples of a power of two, about a millionth of the deviation: an attack
+        would have to read the digits below, and they are not there. It mitigates, it does not prove.
+
+        Privacy: the Gaussian mechanism, for whatever sensitivity the deviation was chosen for.
+        """
+        values = self.prepare(total.numel()).result().mul_(self._deviation / self._grid)
+        self._drawn = None
+        values.add_(total.flatten().cpu(), alpha=1 / self._grid).round_().mul_(self._grid)
+        return values.to(torch.float32).to(total.device).view_as(total)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer, RMSprop
 
 from client.gradients import RecordGradients
-from client.noise import ChaChaStream, add_noise
+from client.noise import ChaChaStream, GaussianNoise
 from client.per_example import PerExampleModule
 from common.errors import ConfigError
 
@@ -126,7 +126,8 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
             loss_reduction="mean",
         )
         self._model = model
-        self._noise = noise
+        self._noise = GaussianNoise(noise, noise_multiplier * max_grad_norm)
+        self._size = sum(parameter.numel() for parameter in self.params)
         self.zero_grad(set_to_none=True)
 
     def absorb(self, losses: Tensor) -> None:
@@ -135,6 +136,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
         Raises:
             RuntimeError: when a parameter has not got one gradient for each record.
         """
+        self._noise.prepare(self._size)
         self._model.backward(losses)
         self.clip_and_accumulate()
         for parameter in self.params:
@@ -157,7 +159,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
     def add_noise(self) -> None:
         """Set `grad` to the clipped sum plus noise of deviation noise_multiplier * max_grad_norm."""
         sums = [_sum_of(parameter).flatten() for parameter in self.params]
-        noised = add_noise(torch.cat(sums), self._noise, self.noise_multiplier * self.max_grad_norm)
+        noised = self._noise.add(torch.cat(sums))
         parts = torch.split(noised, [len(each) for each in sums])
         for parameter, part in zip(self.params, parts, strict=True):
             parameter.grad = part.view_as(parameter)

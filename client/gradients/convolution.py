@@ -12,7 +12,9 @@ from client.gradients.records import DenseGradients, RecordGradients
 
 _CHUNK_VALUES = 2**20
 """Numbers that one call touches, so that they stay in a core's cache."""
-_FEW_CHANNELS = 8
+_PATCH_PASSES = 4
+"""Patches are written and read several times, so fewer of them are held."""
+_FEW_CHANNELS = 4
 """Up to so many input channels a matrix product of patches is quicker than a convolution of many groups."""
 
 
@@ -21,8 +23,8 @@ def conv2d_gradients(
 ) -> dict[Tensor, RecordGradients]:
     """Return the gradients of a convolution.
 
-    Where the image is small beside the kernel, the norms follow from inner products of pixels, and the kernels'
-    gradients never exist; elsewhere they are written out, some records at a time. The rule looks at shapes
+    Where the image is small beside the kernel, norms follow from inner products of pixels, and no kernel's
+    gradient ever exists; elsewhere they are written out, some records at a time. The rule looks at shapes
     alone, so the same network gives the same bits everywhere. Source: Bu, Mao and Xu 2022, "Scalable and
     Efficient Training of Large Convolutional Neural Networks with Differential Privacy", section 3.
 
@@ -66,8 +68,10 @@ def _by_patches(geometry: Geometry, images: Tensor, backprops: Tensor) -> Tensor
     down, right = geometry.padding
     patches = _patches(geometry, functional.pad(images, (right, right, down, down)), backprops)
     samples = images.new_empty(len(images), geometry.kernel[0], patches[0, :, :, :, 0, 0].numel())
-    for part in _parts(len(images), 4 * patches[0].numel()):
-        columns = patches[part].flatten(1, 3).flatten(2)
+    parts = _parts(len(images), _PATCH_PASSES * patches[0].numel())
+    unfolded = torch.empty_like(patches[parts[0]], memory_format=torch.contiguous_format)
+    for part in parts:
+        columns = unfolded[: len(patches[part])].copy_(patches[part]).flatten(1, 3).flatten(2)
         torch.bmm(backprops[part].flatten(2), columns.transpose(1, 2), out=samples[part])
     return samples.view(len(images), *geometry.kernel)
 

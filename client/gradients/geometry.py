@@ -36,7 +36,7 @@ class Geometry:
             images: the input, [b, C, H, W].
             backprops: gradient of the output, [b, O, H', W'].
         """
-        summed: Tensor = conv2d_weight(
+        summed: Tensor = conv2d_weight(  # type: ignore[no-untyped-call]
             *(images, self.kernel, backprops), self.stride, self.padding, self.dilation, self.groups
         )
         return summed
@@ -47,7 +47,7 @@ class Geometry:
         The records become groups of one wide image, so that the library's own convolution does the work.
         """
         records, (filters, *rest) = len(images), self.kernel
-        gradient: Tensor = conv2d_weight(
+        gradient: Tensor = conv2d_weight(  # type: ignore[no-untyped-call]
             images.reshape(1, -1, *images.shape[2:]),
             (records * filters, *rest),
             backprops.reshape(1, -1, *backprops.shape[2:]),

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from client.gradients.geometry import Geometry
-from client.gradients.records import DenseGradients, without_rows
+from client.gradients.records import without_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,8 @@ class GhostKernels:
     gradient of a batch whose backpropagated values are weighted.
     Source: Li et al. 2022, "Large Language Models Can Be Strong Differentially Private Learners", section 4;
     Bu, Mao and Xu 2022, "Scalable and Efficient Training of Large Convolutional Neural Networks with
-    Differential Privacy", section 3; Bu et al. 2023, "Differentially Private Optimization on Large Model at Small
-    Cost", for the one backward pass.
+    Differential Privacy", section 3; for the one backward pass, Bu et al. 2023, "Differentially Private
+    Optimization on Large Model at Small Cost".
 
     Args:
         inputs: the layer's images, [b, C, H, W].
@@ -65,9 +65,7 @@ class GhostKernels:
         )
 
     def _inner_products(self, images: Tensor) -> Tensor:
-        """Return the inner products of all pairs of pixels, [pixels, pixels, b * groups]; records lie last, so
-        that sums over shifted pixels run along them.
-        """
+        """Return inner products of pixels, [pixels, pixels, b * groups]; sums run along the last axis."""
         pixels = images.double().reshape(len(images) * self.geometry.groups, -1, images[0, 0].numel())
         return torch.bmm(pixels.transpose(1, 2), pixels).permute(1, 2, 0).contiguous()
 
@@ -77,12 +75,18 @@ class GhostKernels:
         down, right = self.geometry.padding
         grid = products.view(rows, columns, rows, columns, -1)
         grid = functional.pad(grid, (0, 0, right, right, down, down, right, right, down, down))
-        vertically = sum(grid[part][:, :, part] for part in self._shifts(0, height))
-        total: Tensor = sum(vertically[:, part][:, :, :, part] for part in self._shifts(1, width))
-        return total
+        vertically = _total([grid[part][:, :, part] for part in self._shifts(0, height)])
+        return _total([vertically[:, part][:, :, :, part] for part in self._shifts(1, width)])
 
     def _shifts(self, axis: int, positions: int) -> list[slice]:
         """Return, for each of the kernel's rows or columns, the pixels that it lies on at each position."""
         step, apart = self.geometry.stride[axis], self.geometry.dilation[axis]
         elements = self.geometry.kernel[2 + axis]
         return [slice(at * apart, at * apart + (positions - 1) * step + 1, step) for at in range(elements)]
+
+
+def _total(parts: list[Tensor]) -> Tensor:
+    total = parts[0].clone()
+    for part in parts[1:]:
+        total.add_(part)
+    return total

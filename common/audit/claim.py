@@ -148,8 +148,8 @@ def _assumptions(
     yield Assumption(
         text="Computer arithmetic does not give the noise away.",
         holds="not checkable",
-        why="Each noise value combines four draws, which hinders attacks on floating-point numbers; this is "
-        "no proof.",
+        why="Noised sums are rounded to a public grid, which takes away the digits that known attacks read; "
+        "this is no proof.",
     )
     yield Assumption(
         text="The chance of an unlimited loss, delta, is small for the number of images.",

@@ -40,8 +40,8 @@ PRACTICE = Practice(
     attacks="None was tried on this model. The limit follows from the recorded mechanism by mathematics; an "
     "attack could only show that the program does something else.",
     floating_point="Noise is made of floating-point numbers, which are coarser than the real numbers that "
-    "the mathematics assumes. Each value combines four draws, which hinders the known attack; this "
-    "mitigates and does not prove.",
+    "the mathematics assumes. Each noised sum is rounded to a public grid, which takes away the digits that "
+    "the known attacks read; this mitigates and does not prove.",
     exhaustion="A client whose next step would exceed its budget refuses to train, for good: no restart and "
     "no new run gives any of it back. The run goes on with the others, or ends.",
     keys="Each ledger is signed with its client's own key (Ed25519). Whoever holds that key can write "

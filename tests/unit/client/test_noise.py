@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+from torch import Tensor
 
 from client import noise
-from client.noise import ChaChaStream, PrivateRandomness
+from client.noise import ChaChaStream, GaussianNoise, PrivateRandomness
 from common.errors import ConfigError
 
 KEY = bytes(range(32))
@@ -59,14 +60,11 @@ def box_muller_by_hand(words: list[int], count: int) -> list[float]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 8])
-def test_normals_are_four_box_muller_values_summed_and_halved(count: int) -> None:
-    words_each = 2 * ((count + 1) // 2)
-    words = ChaChaStream(KEY).integers(4 * words_each).tolist()
-    draws = [box_muller_by_hand(words[i * words_each : (i + 1) * words_each], count) for i in range(4)]
-    expected = np.sum(draws, axis=0) / 2
+def test_normals_are_box_muller_values(count: int) -> None:
+    words = ChaChaStream(KEY).integers(2 * ((count + 1) // 2)).tolist()
     got = ChaChaStream(KEY).standard_normals(count)
     assert got.dtype == torch.float64
-    np.testing.assert_allclose(got.numpy(), expected, rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(got.numpy(), box_muller_by_hand(words, count), rtol=1e-13, atol=1e-15)
 
 
 @pytest.mark.parametrize("word", [b"\x00" * 7 + b"\x80", b"\xff" * 7 + b"\x7f"])
@@ -75,7 +73,7 @@ def test_extreme_words_give_finite_normals(word: bytes, monkeypatch: pytest.Monk
     monkeypatch.setattr(ChaChaStream, "bytes", lambda self, count: bytearray(word * (count // 8)))
     values = ChaChaStream(KEY).standard_normals(6)
     assert values.isfinite().all()
-    assert values.abs().max() <= 2 * math.sqrt(2 * 53 * math.log(2)) + 1e-9
+    assert values.abs().max() <= math.sqrt(2 * 53 * math.log(2)) + 1e-9
 
 
 def test_no_normals_asked_none_given() -> None:
@@ -130,3 +128,39 @@ def test_streams_leave_global_generators_alone() -> None:
     PrivateRandomness.from_operating_system().noise.standard_normals(100)
     assert torch.equal(torch.rand(3), expected[0])
     np.testing.assert_array_equal(np.random.rand(3), expected[1])
+
+
+class TestGaussianNoise:
+    def noised(self, total: Tensor, deviation: float) -> Tensor:
+        return GaussianNoise(ChaChaStream(KEY), deviation).add(total)
+
+    @pytest.mark.parametrize("deviation", [1e-3, 0.7, 1.0, 3.0, 1e6])
+    def test_what_comes_out_lies_on_a_grid_of_the_deviation_alone(self, deviation: float) -> None:
+        total = torch.linspace(-3.0, 3.0, 1001) * deviation
+        noised = self.noised(total, deviation).double()
+        grid = 2.0 ** (math.floor(math.log2(deviation)) - 20)
+        assert ((noised / grid) % 1 == 0).all()
+        exact = total.double() + ChaChaStream(KEY).standard_normals(1001) * deviation
+        assert (noised - exact).abs().max() <= grid / 2 + 1e-6 * deviation
+
+    def test_small_values_have_no_finer_digits_than_large_ones(self) -> None:
+        # In float32 alone, a noised value near zero shows whether the noise was as small, or cancelled.
+        count = 100_000
+        noised = self.noised(torch.full((count,), -1.0), 1.0)
+        small = noised[noised.abs() < 2.0**-8].double()
+        assert len(small) > 100
+        assert ((small * 2.0**20) % 1 == 0).all()
+
+    def test_one_noise_after_another_is_that_of_the_stream(self) -> None:
+        noise, stream = GaussianNoise(ChaChaStream(KEY), 1.0), ChaChaStream(KEY)
+        for shape in ((3,), (2, 4), (1,)):
+            noise.prepare(math.prod(shape))
+            noise.prepare(math.prod(shape))  # asked for twice, drawn once
+            expected = stream.standard_normals(math.prod(shape)).view(shape)
+            torch.testing.assert_close(noise.add(torch.zeros(shape)).double(), expected, rtol=0.0, atol=1e-6)
+
+    def test_noise_for_another_number_of_values_is_an_error(self) -> None:
+        noise = GaussianNoise(ChaChaStream(KEY), 1.0)
+        noise.prepare(3)
+        with pytest.raises(RuntimeError):
+            noise.add(torch.zeros(4))

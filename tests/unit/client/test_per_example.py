@@ -10,7 +10,6 @@ from opacus.grad_sample import GradSampleModule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from client import gradients
 from client.gradients import DenseGradients, OuterProducts, add
 from client.per_example import PerExampleModule
 
@@ -111,14 +110,6 @@ def test_gradients_are_those_of_opacus(name: str) -> None:
     expected = {name: getattr(p, "grad_sample") for name, p in model.named_parameters()}  # noqa: B009
     wrapped.to_standard_module()
     torch.testing.assert_close(ours(model, images.detach(), labels), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_few_patches_at_a_time_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, images, labels = build("conv")
-    at_once = ours(model, images, labels)
-    monkeypatch.setattr(gradients, "_PATCH_VALUES", 2 * 3 * 9 * 36)  # two records
-    model, images, labels = build("conv")
-    torch.testing.assert_close(ours(model, images, labels), at_once)
 
 
 def test_batch_gradients_are_not_computed() -> None:
