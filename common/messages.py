@@ -34,6 +34,7 @@ def describe_request_record(request: DescribeRequest) -> RecordDict:
         "run": request.run,
         "known-entries": request.known_entries,
         "deliveries": _pack_deliveries(request.deliveries),
+        "classes": list(request.classes),
     }
     return RecordDict({FIELDS: ConfigRecord(fields)})
 
@@ -45,6 +46,7 @@ def parse_describe_request(message: Message) -> DescribeRequest:
         run=fields.text("run"),
         known_entries=fields.integer("known-entries"),
         deliveries=_read_deliveries(fields),
+        classes=fields.lines("classes"),
     )
 
 

@@ -7,7 +7,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from common.config import resolve, to_toml
-from common.data.shares import split_of
+from common.data.shares import public_images_of
 from common.device import resolve_device
 from common.run_folder import RunFolder, exclusively, run_root, write_atomically
 from server.copies import keep_copies
@@ -32,7 +32,7 @@ def main(grid: Grid, context: Context) -> None:
     if not folder.config.exists():
         write_atomically(folder.config, to_toml(config).encode())
     evaluator = Evaluator(
-        split_of(config).test,
+        public_images_of(config),
         model=config.model.name,
         loss=config.training.loss,
         device=resolve_device(config.runtime.device),

@@ -26,6 +26,7 @@ def join(
     observer: RunObserver,
     book: ReceiptBook,
     *,
+    classes: tuple[str, ...] = (),
     time_limit: float | None = None,
 ) -> RunState:
     """Ask all nodes who they are and return the state with those that can take part.
@@ -33,12 +34,13 @@ def join(
     A ledger that is new to the server's log, or has another key or data set since, is entered into it.
 
     Args:
+        classes: names of the model's outputs, which a client's own must equal.
         time_limit: seconds, above 0, after which the others go on without a client; None is for ever.
 
     Raises:
         RoundFailed: when not one client could join.
     """
-    content = describe_request_record(DescribeRequest(run=state.run))
+    content = describe_request_record(DescribeRequest(run=state.run, classes=classes))
     questions = [Question(node_id, -1, content) for node_id in sorted(grid.get_node_ids())]
     clients: dict[int, ClientRecord] = {}
     owners: dict[str | bytes, int] = {}

@@ -52,7 +52,10 @@ class Coordinator:
             CheckpointError: when the run folder cannot be read or written.
         """
         time_limit = self.config.federation.time_limit
-        state = join(self.grid, self._start(), self.observer, self.book, time_limit=time_limit)
+        classes = self.evaluator.classes
+        state = join(
+            self.grid, self._start(), self.observer, self.book, classes=classes, time_limit=time_limit
+        )
         strategy = FedAvg(self.config, tuple(state.clients))
         while not (reason := self._why_stop(state)):
             state = self.run_round(state, strategy)
@@ -151,7 +154,7 @@ class Coordinator:
                 "start a new run"
             )
         arrays = initial_arrays(
-            self.config.model.name, num_classes=self.evaluator.num_classes, seed=self.config.runtime.seed
+            self.config.model.name, num_classes=len(self.evaluator.classes), seed=self.config.runtime.seed
         )
         velocity = {name: np.zeros_like(value) for name, value in arrays.items()}
         state = RunState(run=secrets.token_hex(8), round=0, arrays=arrays, velocity=velocity)

@@ -83,7 +83,7 @@ def test_a_training_request_survives_the_wire(noise_multiplier, target):
 
 @pytest.mark.parametrize("deliveries", [(), (DELIVERY,), (DELIVERY, DELIVERY)])
 def test_a_question_who_somebody_is_survives_the_wire(deliveries):
-    sent = DescribeRequest(run="r", known_entries=9, deliveries=deliveries)
+    sent = DescribeRequest(run="r", known_entries=9, deliveries=deliveries, classes=("cat", "dog"))
     assert parse_describe_request(message(describe_request_record(sent))) == sent
 
 
