@@ -79,8 +79,8 @@ def _refuse_other_classes(theirs: tuple[str, ...], ours: tuple[str, ...]) -> Non
             "the server's classes are %s; the folders here are %s", ", ".join(theirs), ", ".join(ours)
         )
         raise ConfigError(
-            f"its class folders are not named like the {len(theirs)} classes of the server's test images: name "
-            "them alike at every site"
+            f"its class folders are not named like the {len(theirs)} classes of the server's test images: "
+            "name them alike at every site"
         )
 
 
