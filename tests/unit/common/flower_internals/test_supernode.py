@@ -8,6 +8,7 @@ from importlib.metadata import entry_points, version
 import pytest
 
 from common.flower_internals import supernode as internals
+from common.flower_internals.node_output import MESSAGE_SIGNS
 
 FUNCTIONS = {
     "pull_task_input": ["client"],
@@ -79,6 +80,15 @@ def test_supernode_looks_for_messages_and_answers_as_often_as_the_documentation_
 
     assert "time.sleep(3)" in inspect.getsource(loop.start_client_internal)
     assert "time.sleep(0.5)" in inspect.getsource(loop._push_messages)
+
+
+def test_supernode_says_on_standard_output_that_a_message_comes():
+    from flwr.supernode import start_client_internal as loop
+
+    source = inspect.getsource(loop._pull_and_store_message)
+    places = [source.index(f'"{sign}') for sign in MESSAGE_SIGNS]
+    assert places == sorted(places)
+    assert source.index("state.create_task(") < places[1]
 
 
 def test_under_isolation_supernode_starts_no_program():
