@@ -37,7 +37,8 @@ def _end_with_the_server() -> None:
 
 def _keep_superexec(arguments: list[str]) -> None:
     """Keep the process that starts ServerApps; it ends by itself when this one does."""
-    command = ["flower-superexec", *arguments, "--parent-pid", str(os.getpid())]
+    launcher = [sys.executable, "-m", "server.deployment.superexec_process"]
+    command = [*launcher, *arguments, "--parent-pid", str(os.getpid())]
     while True:
         subprocess.run(command, check=False, stdin=subprocess.DEVNULL)  # noqa: S603 - our own arguments
         time.sleep(_PAUSE_SECONDS)
