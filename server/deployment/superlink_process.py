@@ -10,7 +10,9 @@ import threading
 import time
 from pathlib import Path
 
+from common.flower_internals.fleet_guard import guard_fleet_api
 from common.flower_internals.superlink import guard_control_api, run_superlink
+from server.deployment.limits import Limits
 
 _PAUSE_SECONDS = 1.0
 
@@ -24,6 +26,7 @@ def main() -> None:
     threading.Thread(target=_end_with_the_server, daemon=True).start()
     threading.Thread(target=_keep_superexec, args=(superexec,), daemon=True).start()
     guard_control_api(Path(secret_file).read_text(encoding="ascii"))
+    guard_fleet_api(Limits().reply_bytes)
     sys.argv = ["flower-superlink", *superlink]
     run_superlink()
 
