@@ -16,6 +16,7 @@ from server.folder_observer import FolderObserver
 from server.observer import OBSERVER
 from server.receipts import ReceiptBook
 from server.rounds import Coordinator
+from server.seen import SeenLedgers
 
 app = ServerApp()
 
@@ -38,8 +39,8 @@ def main(grid: Grid, context: Context) -> None:
         device=resolve_device(config.runtime.device),
         workers=config.runtime.num_workers,
     )
-    observer = OBSERVER.get(None) or FolderObserver(folder, config.stamp)
     home = folder.home(config.runtime.ledgers)
+    observer = OBSERVER.get(None) or FolderObserver(folder, config.stamp, SeenLedgers(home))
     with exclusively(folder), ReceiptBook.open(home) as book:
         state = Coordinator(
             grid=grid, config=config, folder=folder, evaluator=evaluator, observer=observer, book=book

@@ -7,8 +7,10 @@ import logging
 import time
 from typing import Any
 
+from common.errors import CheckpointError
 from common.run_folder import RunFolder
 from server.observer import RunObserver, largest_epsilon
+from server.seen import SeenLedgers
 from server.state import RoundOutcome, RunState
 
 
@@ -18,20 +20,29 @@ class FolderObserver(RunObserver):
     Args:
         folder: the run's.
         stamp: words that a run without a guarantee carries; empty for a private run.
+        seen: where ledgers are kept as they were seen last, if anywhere.
     """
 
-    def __init__(self, folder: RunFolder, stamp: str) -> None:
+    def __init__(self, folder: RunFolder, stamp: str, seen: SeenLedgers | None = None) -> None:
         super().__init__(logging.getLogger("flwr"))
         self._folder = folder
         self._stamp = stamp
+        self._seen = seen
 
     def joined(self, state: RunState, refused: list[str]) -> None:
         """Write who joined."""
         super().joined(state, refused)
         examples = sum(client.num_examples for client in state.clients.values())
+        clients = state.clients.values()
         self._write(
-            "joined", clients=len(state.clients), examples=examples, done=state.round, refused=refused
+            "joined",
+            clients=len(clients),
+            examples=examples,
+            done=state.round,
+            refused=refused,
+            nodes={str(client.node_id): client.ledger.genesis.ledger_id for client in clients},
         )
+        self._keep_seen(state)
 
     def round_started(self, number: int, cohort_size: int) -> None:
         """Write that a round began."""
@@ -52,16 +63,27 @@ class FolderObserver(RunObserver):
             refused=[[refusal.partition_id, refusal.reason] for refusal in outcome.refused],
             seconds=outcome.seconds,
         )
+        self._keep_seen(state)
 
     def ended(self, state: RunState) -> None:
         """Write why the run is over."""
         super().ended(state)
         self._write("ended", reason=state.ended)
+        self._keep_seen(state)
 
     @property
     def stop_requested(self) -> bool:
         """Whether another process has left a request to stop."""
         return self._folder.stop_request.exists()
+
+    def _keep_seen(self, state: RunState) -> None:
+        """Note how ledgers stand; without that note a status knows less, and nothing else is lost."""
+        if self._seen is None:
+            return
+        try:
+            self._seen.keep(client.ledger for client in state.clients.values())
+        except (OSError, CheckpointError) as error:
+            self._log.warning("ledgers as seen cannot be kept (%s)", type(error).__name__)
 
     def _write(self, event: str, **fields: Any) -> None:
         """Append an event; a folder that cannot be written fails elsewhere, where it matters."""
