@@ -20,7 +20,7 @@ from common.run_folder import RunFolder
 from server.answers import Answers
 from server.checkpoint import forget_unfinished, load_state, record_round, save_state
 from server.evaluation import Evaluator
-from server.exchange import Question, ask
+from server.exchange import WITHOUT_MODEL_BYTES, Question, ask
 from server.joining import join, part
 from server.observer import RunObserver
 from server.proposals import Asked
@@ -141,6 +141,7 @@ class Coordinator:
             questions,
             self.observer.client_answered,
             time_limit=self.config.federation.time_limit,
+            most_bytes=WITHOUT_MODEL_BYTES + 2 * sum(array.nbytes for array in state.arrays.values()),
         )
 
     def _start(self) -> RunState:

@@ -18,9 +18,10 @@ MISDEEDS = {
     TOO_LARGE: TOO_LARGE,
     _NOT_ITS_KEY: "a request in another node's name, or to a server that has forgotten it",
 }
-"""SuperLink's own words, and those of the guard, for what a node with an enrolled key must not send, each with
-what the server's log says of it."""
+"""SuperLink's own words, and those of the guard, for what no node of ours sends, each with what the server's
+log says of it."""
 
+_MOST_PARTS = 10_000
 _FORBIDDEN, _CONTENT_TOO_LARGE = 403, 413
 
 
@@ -58,6 +59,8 @@ class FleetGuard:
         """Return the handler of `push-messages`, guarded."""
 
         def guarded(request: Any, state: Any) -> Any:
+            if not _is_small(request.message_object_trees):
+                self._refuse(_CONTENT_TOO_LARGE, TOO_LARGE)
             for message in request.messages_list:
                 told = message.metadata
                 if told.src_node_id != request.node.node_id or not told.reply_to_message_id:
@@ -79,7 +82,7 @@ class FleetGuard:
         return guarded
 
     def _begin(self, session: str, question: str) -> None:
-        """Note what a session answers: all that answer one question count together, however often it is begun."""
+        """Note what a session answers; however many answer one question, they count together."""
         with self._lock:
             self._question[session] = question
             if len(self._question) > self._MOST_SESSIONS:
@@ -92,6 +95,15 @@ class FleetGuard:
             question = self._question.get(request.session_id, f"node {request.node.node_id}")
             self._sent[question] += len(request.object_content)
             return self._sent[question] <= self._reply_bytes
+
+
+def _is_small(trees: Any) -> bool:
+    """Say whether trees have few enough parts: while SuperLink walks them, all others wait."""
+    waiting, parts = list(trees), 0
+    while waiting and parts <= _MOST_PARTS:
+        parts += 1
+        waiting += waiting.pop().children
+    return not waiting
 
 
 def _refuse(status: int, reason: str) -> None:

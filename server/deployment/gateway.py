@@ -104,7 +104,7 @@ class Gateway:
 
 
 async def _misdeed(response: httpx.Response) -> str | None:
-    """Return what a node sent that no node of ours does, by SuperLink's answer; None where it is passed back."""
+    """Return what a node sent that none of ours does, by SuperLink's answer; None where that passes."""
     length = response.headers.get("content-length", "")
     if response.status_code not in _REFUSALS or not length.isdigit() or int(length) > _MOST_DETAIL_BYTES:
         return None

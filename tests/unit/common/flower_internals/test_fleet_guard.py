@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from flwr.proto.fleet_pb2 import PushMessagesRequest, PushMessagesResponse
-from flwr.proto.message_pb2 import Message, Metadata, PushObjectRequest
+from flwr.proto.message_pb2 import Message, Metadata, ObjectTree, PushObjectRequest
 from flwr.proto.node_pb2 import Node
 
 from common.flower_internals.fleet_guard import MISDEEDS, OTHER_NODE, TOO_LARGE, FleetGuard, guard_fleet_api
@@ -84,6 +84,20 @@ def test_a_reply_in_pieces_is_refused_once_they_are_too_large_together(superlink
     with pytest.raises(Refused, match=f"413.*{TOO_LARGE}"):
         superlink.put(request=piece(7, session, 1), state=None)
     assert len(superlink.taken) == 5
+
+
+def test_a_reply_of_very_many_parts_is_refused_before_superlink_walks_them(superlink):
+    many = reply(7)
+    for parts, refused in ((10_000, False), (10_001, True)):
+        del many.message_object_trees[:]
+        many.message_object_trees.append(ObjectTree(object_id="a"))
+        many.message_object_trees[0].children.extend(ObjectTree(object_id="b") for _ in range(parts - 1))
+        if refused:
+            with pytest.raises(Refused, match="413"):
+                superlink.push(request=many, state=None)
+        else:
+            superlink.push(request=many, state=None)
+    assert len(superlink.taken) == 1
 
 
 def test_begun_again_a_reply_counts_on_and_the_next_one_anew(superlink):
