@@ -24,6 +24,14 @@ from common.protocol import (
 )
 from common.wire import ARRAYS, FIELDS, TRAINING_PREFIX, Fields, unpack_arrays
 
+FLOWER_ERRORS = {
+    3: "it did not take its message in time",
+    4: "its answer did not come in time",
+    5: "its connection ended before it had answered",
+    8: "its process ended before it had answered",
+}
+"""What Flower's codes of errors mean where nobody answered."""
+
 _KIND = "kind"
 _DELIVERED = ("receipt", "checkpoint", "proof")
 
@@ -119,7 +127,8 @@ def parse_reply(message: Message) -> Reply:
         MessageError: when the client failed without a typed reply, or the reply is malformed.
     """
     if message.has_error():
-        raise MessageError(f"the client failed without a reason (Flower error {message.error.code})")
+        without = f"the client failed without a reason (Flower error {message.error.code})"
+        raise MessageError(FLOWER_ERRORS.get(message.error.code, without))
     fields = Fields(message)
     readers: dict[str, Callable[[Fields, Message], Reply]] = {
         "description": _parse_description,
