@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from benchmarks.faults.links import Link, NamespaceLink, ProxyLink
 from benchmarks.faults.services import Service, campaign_environment, kill
-from benchmarks.noop_round import make_images
 from common.run_folder import LedgerHome, RunFolder
 from server.deployment.state_folder import StateFolder
 from tests.command_line import run_command
@@ -46,7 +48,7 @@ class Fleet:
         self.folder = folder
         self.links: list[Link] = []
         self.clients: list[Service] = []
-        self.images = make_images(folder / "images", clients)
+        self.images = _make_images(folder / "images", clients)
         try:
             for number in range(clients):
                 self.links.append(ProxyLink() if net is None else NamespaceLink(number, net))
@@ -56,7 +58,7 @@ class Fleet:
             for number in range(clients):
                 self.clients.append(self._client(number))
             for client in self.clients:
-                wait_until(lambda c=client: "connected as node" in c.said, 90, lambda c=client: c.said)
+                client.wait_for("connected as node")
         except BaseException:
             self.close()
             raise
@@ -197,6 +199,18 @@ class Operator:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+
+def _make_images(root: Path, clients: int) -> Path:
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 12 * clients), ("test", 2)):
+        for name in ("cat", "dog"):
+            folder = root / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number:04d}.png")
+    return root
 
 
 def _quick(*arguments: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tests.real_clients import children_of, environment
+from tests.real_clients import children_of, environment, wait_until
 
 RESTART_SECONDS = 1.0
 
@@ -45,6 +45,10 @@ class Service:
     def said(self) -> str:
         """All that it said so far."""
         return self.log.read_text(errors="replace")
+
+    def wait_for(self, text: str) -> None:
+        """Wait until it says something."""
+        wait_until(lambda: text in self.said, 120, lambda: f"no {text!r} in:\n{self.said[-3000:]}")
 
     def family(self) -> list[int]:
         """Return the process and all that descend from it, the eldest first."""
