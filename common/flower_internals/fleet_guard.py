@@ -103,7 +103,7 @@ def _is_small(trees: Any) -> bool:
     while waiting and parts <= _MOST_PARTS:
         parts += 1
         waiting += waiting.pop().children
-    return not waiting
+    return parts <= _MOST_PARTS
 
 
 def _refuse(status: int, reason: str) -> None:
