@@ -15,7 +15,7 @@ from benchmarks.faults.fleet import Fleet, Operator, fleet
 from benchmarks.faults.inject import Injector
 from benchmarks.faults.plan import Case
 
-_LOOK_SECONDS = 0.02
+_LOOK_SECONDS = 0.05
 Result = dict[str, Any]
 
 
@@ -41,7 +41,7 @@ class Options:
     clients: int = 3
     net: int | None = None
     rounds: int = 6
-    timeout_seconds: float = 20.0
+    timeout_seconds: float = 30.0
     runs_a_fleet: int = 12
     patience_seconds: float = 240.0
 
