@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from common.errors import CheckpointError
+from common.protocol import Refusal
 from common.run_folder import RunFolder
 from server.observer import RunObserver, largest_epsilon
 from server.seen import SeenLedgers
-from server.state import RoundOutcome, RunState
+from server.state import RoundOutcome, RunState, TurnedAway
 
 
 class FolderObserver(RunObserver):
@@ -29,6 +31,13 @@ class FolderObserver(RunObserver):
         self._stamp = stamp
         self._seen = seen
 
+    def turned_away(self, nodes: Sequence[TurnedAway]) -> None:
+        """Write who could not join."""
+        for one in nodes:
+            self._write(
+                "turned-away", node=one.node_id, number=one.refusal.partition_id, why=one.refusal.reason
+            )
+
     def joined(self, state: RunState, refused: list[str]) -> None:
         """Write who joined."""
         super().joined(state, refused)
@@ -41,6 +50,7 @@ class FolderObserver(RunObserver):
             done=state.round,
             refused=refused,
             nodes={str(client.node_id): client.ledger.genesis.ledger_id for client in clients},
+            numbers={str(client.partition_id): client.node_id for client in clients},
         )
         self._keep_seen(state)
 
@@ -60,10 +70,14 @@ class FolderObserver(RunObserver):
             round=state.round,
             accuracy=outcome.metrics["accuracy"],
             spent=self._stamp or f"epsilon {largest_epsilon(state):.3f}",
-            refused=[[refusal.partition_id, refusal.reason] for refusal in outcome.refused],
+            refused=_reasons(outcome.refused),
             seconds=outcome.seconds,
         )
         self._keep_seen(state)
+
+    def round_failed(self, number: int, refused: Sequence[Refusal]) -> None:
+        """Write why nobody took part."""
+        self._write("round-failed", round=number, refused=_reasons(refused))
 
     def ended(self, state: RunState) -> None:
         """Write why the run is over."""
@@ -93,3 +107,7 @@ class FolderObserver(RunObserver):
                 file.write(line + "\n")
         except OSError as error:
             self._log.warning("%s cannot be written (%s)", self._folder.progress, error.strerror)
+
+
+def _reasons(refused: Sequence[Refusal]) -> list[list[int | str]]:
+    return [[refusal.partition_id, refusal.reason] for refusal in refused]

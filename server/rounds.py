@@ -72,7 +72,7 @@ class Coordinator:
         asked = self._asked(state, strategy, number)
         for question, reply in self._ask_cohort(state, asked, number):
             answers.take(question.partition_id, reply, asked[question.partition_id])
-        _require_a_start(number, answers, len(state.clients))
+        self._require_a_start(number, answers, len(state.clients))
         arrays, velocity = state.arrays, state.velocity
         if answers.updates:
             arrays, velocity = strategy.next_model(arrays, velocity, answers.mean.mean())
@@ -84,12 +84,14 @@ class Coordinator:
             velocity=velocity,
             clients=state.clients | answers.clients,
             retired=state.retired | answers.retired,
+            turned_away=(),
             ended=self._lack_of_quorum(number, len(answers.updates), len(asked)),
         )
         outcome = RoundOutcome(
             round=number,
             updates=answers.updates,
             refused=tuple(answers.refused),
+            turned_away=tuple(one.refusal for one in state.turned_away),
             input_model=digest(state.arrays),
             model=digest(arrays),
             metrics=evaluation.metrics,
@@ -162,6 +164,13 @@ class Coordinator:
         save_state(self.folder, state)
         return state
 
+    def _require_a_start(self, number: int, answers: Answers, clients: int) -> None:
+        """End a run whose every client refuses or fails at once: its settings cannot work."""
+        if number == 1 and len(answers.refused) == clients:
+            self.observer.round_failed(number, answers.refused)
+            first = answers.refused[0]
+            raise RoundFailed(f"no client took part in round 1; client {first.partition_id}: {first.reason}")
+
     def _lack_of_quorum(self, number: int, updates: int, asked: int) -> str:
         """Say that too few answered, where a time limit makes that a matter of chance, and nothing else."""
         needed = min(self.config.federation.min_train_clients, asked)
@@ -181,10 +190,3 @@ class Coordinator:
         if len(state.active) < needed:
             return f"{len(state.active)} of {len(state.clients)} clients can go on and {needed} are needed"
         return ""
-
-
-def _require_a_start(number: int, answers: Answers, clients: int) -> None:
-    """End a run whose every client refuses or fails at once: its settings cannot work."""
-    if number == 1 and len(answers.refused) == clients:
-        first = answers.refused[0]
-        raise RoundFailed(f"no client took part in round 1; client {first.partition_id}: {first.reason}")

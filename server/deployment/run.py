@@ -14,6 +14,7 @@ from common.errors import CheckpointError
 from common.flower_internals.bundle import build_bundle
 from common.flower_internals.control import FlowerRefused, RunInfo
 from common.run_folder import RunFolder, exclusively, write_atomically
+from server.deployment.enrolment import Enrolments
 from server.deployment.errors import ServerFailed
 from server.deployment.following import Follower
 from server.deployment.state_folder import StateFolder
@@ -85,6 +86,11 @@ def who_is_here(state: Path) -> tuple[list[str], list[str]]:
         entries = [entry for entry in enrolments.all() if not entry.revoked_at]
     here = [entry.name for entry in entries if entry.node_id in online]
     return here, [entry.name for entry in entries if entry.node_id not in online]
+
+
+def names_of_nodes(state: Path) -> dict[int, str]:
+    """Return the names of all clients that were ever enrolled, by their nodes."""
+    return {entry.node_id: entry.name for entry in Enrolments(StateFolder(state).enrolments).all()}
 
 
 def submit(order: Order) -> int:

@@ -78,7 +78,7 @@ def _settings(
 
 def _make(order: Order) -> int:
     from server.deployment.following import Follower
-    from server.deployment.run import report_on, submit, wait_for_clients, watch
+    from server.deployment.run import names_of_nodes, report_on, submit, wait_for_clients, watch
     from server.display import RunDisplay, Screen
 
     console = Screen(highlight=False)
@@ -86,7 +86,7 @@ def _make(order: Order) -> int:
         console.print(f"[bold red]{order.config.stamp}[/]")
     wait_for_clients(order, lambda line: console.print(line, soft_wrap=True, markup=False))
     display = RunDisplay(console, rounds=order.config.federation.num_server_rounds)
-    follower = Follower(order.folder)
+    follower = Follower(order.folder, lambda: names_of_nodes(order.state))
     run_id = submit(order)
     display.start()
     try:

@@ -182,11 +182,41 @@ def test_what_the_run_writes_is_shown_and_nothing_of_an_earlier_start(order):
     assert written.getvalue().splitlines() == [
         "2 clients joined with 10 examples.",
         "client 9 did not join: x",
-        "client 1 left out: policy: [red]no[/]",
+        "client 1 refused: policy: [red]no[/]",
         "round 2/2  accuracy 50.00%  epsilon 1.000  1.0 s",
         "Training is over: all 2 rounds are done.",
     ]
     assert follower.ended
+
+
+def test_clients_are_named_as_they_were_enrolled(order):
+    follower = Follower(order.folder, lambda: {11: "site-a", 12: "site-b", 13: "site-c"})
+    event(order.folder, "turned-away", node=13, number=-1, why="its ledger does not verify")
+    event(order.folder, "turned-away", node=99, number=4, why="not ours")
+    event(order.folder, "turned-away", node=99, number=-1, why="nobody's")
+    event(
+        order.folder,
+        "joined",
+        clients=2,
+        examples=10,
+        done=0,
+        refused=["x"],
+        numbers={"0": 11, "1": 12, "5": 77},
+    )
+    finished(order.folder, 1)
+    event(order.folder, "round-failed", round=2, refused=[[0, "why not"], [5, "no name"]])
+    display, written = screen()
+    follower.show(display)
+    assert written.getvalue().splitlines() == [
+        "site-c refused: its ledger does not verify",
+        "client 4 refused: not ours",
+        "a node refused: nobody's",
+        "2 clients joined with 10 examples.",
+        "site-b refused: policy: [red]no[/]",
+        "round 1/2  accuracy 50.00%  epsilon 1.000  1.0 s",
+        "site-a refused: why not",
+        "client 5 refused: no name",
+    ]
 
 
 def test_half_a_line_is_shown_when_it_is_whole(order):
