@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import CheckpointError, ConfigError
+from common.errors import CheckpointError, ConfigError, FolderInUse
 
 _LOCK_PAUSE_SECONDS = 0.1
 
@@ -173,14 +173,14 @@ def exclusively(folder: RunFolder, *, patience_seconds: float = 0.0) -> Iterator
         The descriptor that holds the folder; a child that inherits it holds the folder as well.
 
     Raises:
-        CheckpointError: when another process holds the folder.
+        FolderInUse: when another process holds the folder.
     """
     descriptor = os.open(folder.root, os.O_RDONLY | os.O_CLOEXEC)
     deadline = time.monotonic() + patience_seconds
     try:
         while not _locked(descriptor, folder.root):
             if time.monotonic() >= deadline:
-                raise CheckpointError(f"{folder.root} is in use by another process: wait for it to end")
+                raise FolderInUse(f"{folder.root} is in use by another process: wait for it to end")
             time.sleep(_LOCK_PAUSE_SECONDS)
         yield descriptor
     finally:

@@ -84,10 +84,14 @@ def _make(order: Order) -> int:
     console = Screen(highlight=False)
     if order.config.stamp:
         console.print(f"[bold red]{order.config.stamp}[/]")
-    wait_for_clients(order, lambda line: console.print(line, soft_wrap=True, markup=False))
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True, markup=False)
+
+    wait_for_clients(order, say)
     display = RunDisplay(console, rounds=order.config.federation.num_server_rounds)
     follower = Follower(order.folder, lambda: names_of_nodes(order.state))
-    run_id = submit(order)
+    run_id = submit(order, say)
     display.start()
     try:
         with _stopping(order, run_id, display) as stop:

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from common.config import resolve
-from common.errors import CheckpointError, ConfigError
+from common.errors import CheckpointError, ConfigError, FolderInUse
 from common.flower_internals.control import FlowerRefused, NodeInfo, RunInfo
 from common.run_folder import RunFolder, exclusively
 from server.deployment import run as run_module
@@ -86,6 +86,19 @@ def order(tmp_path):
     return Order(state=tmp_path / "state", config=config, clients=2, wait_seconds=5)
 
 
+def test_a_run_that_goes_on_without_its_command_is_watched_again(server, order):
+    said = []
+    assert submit(order, said.append) == 7
+    with exclusively(order.folder):
+        server.settings = None
+        assert submit(order, said.append) == 7
+        assert server.settings is None  # no second run was begun
+        assert said == ["This run goes on already; from here on it is watched again."]
+        server.run = RunInfo(run_id=7, status="finished:completed", details="", pending_at="")
+        with pytest.raises(FolderInUse, match="in use by another process"):
+            submit(order)
+
+
 def screen():
     written = io.StringIO()
     return RunDisplay(Console(file=written, width=120), rounds=2), written
@@ -141,12 +154,6 @@ def test_an_old_request_to_stop_does_not_stop_the_next_run(server, order):
     order.folder.stop_request.touch()
     submit(order)
     assert not order.folder.stop_request.exists()
-
-
-def test_a_folder_in_which_a_run_goes_on_takes_no_second_one(server, order):
-    submit(order)
-    with exclusively(order.folder), pytest.raises(CheckpointError, match="in use"):
-        submit(order)
 
 
 def event(folder: RunFolder, name: str, **fields) -> None:
