@@ -15,7 +15,8 @@ from common.flower_internals.grid import Replies, Unreadable
 from common.messages import parse_reply
 from common.protocol import Refusal, Reply
 
-_PAUSE_SECONDS = 0.05
+_FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.05, 0.25, 1.3
+"""Seconds between two looks for answers: each costs SuperLink what it lacks for the clients meanwhile."""
 
 WITHOUT_MODEL_BYTES = 64 * 2**20
 """Largest reply, less the arrays of a model: entries of a ledger, some thousand bytes a round."""
@@ -60,14 +61,16 @@ def ask(
     ids = [message.metadata.message_id for message in messages]
     waiting = {i: q for i, q in zip(ids, questions, strict=True) if i in delivered}
     early: dict[str, Reply] = {}
-    replies = Replies(grid, most_bytes)
+    replies, pause = Replies(grid, most_bytes), _FIRST_PAUSE
     for message_id, question in zip(ids, questions, strict=True):
         if message_id not in delivered:
             yield question, _undelivered(question)
             continue
         while message_id not in early:
             over = time.monotonic() >= deadline
-            arrived = _arrivals(replies, waiting)
+            left = max(_FIRST_PAUSE, deadline - time.monotonic())
+            arrived = _arrivals(replies, waiting, min(pause, left))
+            pause = _FIRST_PAUSE if arrived else min(_GROWTH * pause, _LONGEST_PAUSE)
             early |= arrived
             for _ in arrived:
                 heard()
@@ -76,13 +79,13 @@ def ask(
         yield question, early.pop(message_id, _too_late(question, time_limit))
 
 
-def _arrivals(replies: Replies, waiting: dict[str, Question]) -> dict[str, Reply]:
-    """Take the answers that are there off `waiting`; pause a moment when there are none."""
+def _arrivals(replies: Replies, waiting: dict[str, Question], pause: float) -> dict[str, Reply]:
+    """Take the answers that are there off `waiting`; pause when there are none."""
     arrived: dict[str, Reply] = {}
     for answered, message in replies.take(waiting):
         arrived[answered] = _read(message, waiting.pop(answered).partition_id)
     if not arrived:
-        time.sleep(_PAUSE_SECONDS)
+        time.sleep(pause)
     return arrived
 
 

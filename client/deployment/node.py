@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.deployment import supernode_process
 from client.deployment.addresses import LOOPBACK, free_port
 from client.deployment.complaints import Complaints
+from common.flower_internals import supernode_process
 from common.flower_internals.node_output import MESSAGE_SIGNS
 from common.run_folder import write_atomically
 

@@ -60,7 +60,8 @@ class Front:
         self._report(REPLACE, address=access.address, reason=reason)
 
     def took(self) -> None:
-        """Say that a message is at hand."""
+        """Say that a message is at hand; a SuperNode asks for no other before it has the answer."""
+        self._eager_until = 0.0
         self._report(TOOK)
 
     def gave(self) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import re
+from importlib import import_module
 from importlib.metadata import entry_points, version
+from types import SimpleNamespace
 
 import pytest
 
 from common.flower_internals import supernode as internals
+from common.flower_internals import supernode_process
 from common.flower_internals.node_output import MESSAGE_SIGNS
 
 FUNCTIONS = {
@@ -75,11 +79,48 @@ def test_supernode_is_a_command_and_takes_our_options():
     assert (parsed.isolation, parsed.superexec_auth_secret_file) == ("process", "s")
 
 
-def test_supernode_looks_for_messages_and_answers_as_often_as_the_documentation_says():
-    from flwr.supernode import start_client_internal as loop
-
-    assert "time.sleep(3)" in inspect.getsource(loop.start_client_internal)
+def test_supernode_waits_where_and_for_as_long_as_it_did():
+    """And of the module `time`, whose place another takes, it uses nothing else."""
+    loop = import_module(supernode_process.LOOP)
+    assert inspect.ismodule(loop.time)
+    assert re.findall(r"time\.sleep\(\d+\)", inspect.getsource(loop.start_client_internal)) == [
+        "time.sleep(3)"
+    ]
     assert "time.sleep(0.5)" in inspect.getsource(loop._push_messages)
+    assert set(re.findall(r"\btime\.(\w+)", inspect.getsource(loop))) == {"sleep"}
+
+
+@pytest.fixture
+def slept(monkeypatch):
+    waits: list[float] = []
+    clock = SimpleNamespace(now=100.0)
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        clock.now += seconds
+
+    monkeypatch.setattr(supernode_process.time, "sleep", sleep)
+    monkeypatch.setattr(supernode_process.time, "monotonic", lambda: clock.now)
+    return waits
+
+
+def test_between_messages_that_follow_each_other_it_waits_for_less_and_then_as_before(slept):
+    clock = supernode_process.LivelyClock()
+    clock.sleep(3)
+    clock.sleep(0.5)
+    for _ in range(17):
+        clock.sleep(3)
+    assert slept == [3, 0.1, *[1.0] * 15, 3, 3]
+
+
+def test_a_long_training_is_looked_at_as_seldom_as_before(slept):
+    clock = supernode_process.LivelyClock()
+    for _ in range(52):
+        clock.sleep(0.5)
+    clock.sleep(3)
+    clock.sleep(0.5)
+    assert slept == [*[0.1] * 50, 0.5, 0.5, 1.0, 0.1]
+    assert clock.monotonic() > 100
 
 
 def test_supernode_says_on_standard_output_that_a_message_comes():
