@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import pytest
 
 from client.policy_file import TAKES, read_policy
 from common.config import RunConfig
-from tests.command_line import SCRIPT
+from server.deployment.metrics import Metrics
+from tests.command_line import SCRIPT, run_command
 from tests.real_clients import free_port, runs
 
 pytestmark = pytest.mark.xdist_group("deployment")
@@ -125,3 +127,53 @@ def test_every_link_of_the_pages_leads_to_a_file():
     ]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_page_of_operations_names_every_metric_and_no_other():
+    page = (SCRIPT.parent / "docs" / "operations.md").read_text(encoding="utf-8")
+    exposed = set(re.findall(r"^# TYPE (\S+)", Metrics().text(), re.MULTILINE))
+    assert set(re.findall(r"^\| `(fedledger_\w+)", page, re.MULTILINE)) == exposed
+
+
+def test_every_test_that_the_threat_model_names_exists():
+    page = (SCRIPT.parent / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+\.py)::(test_\w+)`", page))
+    assert len(named) > 30
+    short = {"server/": "unit/server/deployment/", "client/": "unit/client/deployment/"}
+    for file, test in named:
+        first = file.split("/")[0] + "/"
+        place = short.get(first, first) + file.removeprefix(first)
+        text = (SCRIPT.parent / "tests" / place).read_text(encoding="utf-8")
+        assert f"def {test}(" in text, f"{file}::{test}"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="this system has no systemd")
+def test_the_units_are_understood_by_systemd(tmp_path):
+    for unit in sorted(POLICY.parent.glob("*.service")):
+        text = unit.read_text(encoding="utf-8").replace("/opt/fedledger/bin/fedledger", sys.executable)
+        (tmp_path / unit.name).write_text(text)
+        done = subprocess.run(
+            ["systemd-analyze", "verify", str(tmp_path / unit.name)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_options_in_units_and_containers_exist():
+    deploy = POLICY.parent
+    for file in [*deploy.glob("*.service"), deploy / "compose.yaml"]:
+        text = file.read_text(encoding="utf-8")
+        if file.suffix == ".service":
+            text = next(line for line in text.splitlines() if line.startswith("ExecStart="))
+        verbs = [verb for verb in ("server", "client") if verb in file.name or file.suffix == ".yaml"]
+        known = {option for verb in verbs for option in re.findall(r"--[a-z-]+", helped(verb))}
+        options = set(re.findall(r"(?<= )--[a-z-]+", text))
+        assert len(options) >= 5
+        assert options <= known, file.name
+
+
+def helped(verb: str) -> str:
+    """Return what a verb says of itself."""
+    return run_command(verb, "--help").out
