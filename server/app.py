@@ -13,6 +13,7 @@ from common.run_folder import RunFolder, exclusively, run_root, write_atomically
 from server.copies import keep_copies
 from server.evaluation import Evaluator
 from server.folder_observer import FolderObserver
+from server.lifeline import end_with_parent
 from server.observer import OBSERVER
 from server.receipts import ReceiptBook
 from server.rounds import Coordinator
@@ -40,7 +41,10 @@ def main(grid: Grid, context: Context) -> None:
         workers=config.runtime.num_workers,
     )
     home = folder.home(config.runtime.ledgers)
-    observer = OBSERVER.get(None) or FolderObserver(folder, config.stamp, SeenLedgers(home))
+    observer = OBSERVER.get(None)
+    if observer is None:
+        end_with_parent()
+        observer = FolderObserver(folder, config.stamp, SeenLedgers(home))
     with exclusively(folder), ReceiptBook.open(home) as book:
         state = Coordinator(
             grid=grid, config=config, folder=folder, evaluator=evaluator, observer=observer, book=book
