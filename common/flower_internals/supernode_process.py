@@ -5,16 +5,23 @@ Standard library alone, and run by its path: nothing of a client's own is import
 Stock SuperNode waits three seconds between two questions for a message, and half a second between two looks
 for its client's answer: in a run of short rounds that is nearly all of a round. Here it waits for less while
 messages come.
+
+When its server is away, stock SuperNode tries again after pauses of up to 20 seconds, and the threads that
+fetch a message's parts pause one after the other: it can be minutes until it notices that the server is back.
+Here each pauses by itself, and for a few seconds.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import random
 import signal
 import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -31,6 +38,11 @@ _QUICK_ANSWERS = 50
 """So many looks for an answer follow each other quickly; longer training is looked for as before."""
 _LIVELY_SECONDS = 15.0
 """So long after an answer, another message is soon to come; later it is asked for as seldom as before."""
+
+CONNECTION, RETRIES = "flwr.supernode.fleet_http_connection", "make_simple_http_retry_invoker"
+"""The module, and its name for what calls a server again and again."""
+
+_LONGEST_PAUSE = 5.0
 
 
 class LivelyClock:
@@ -70,6 +82,8 @@ def main() -> None:
         run = command.load()
         with suppress(ImportError):
             import_module(LOOP).__dict__["time"] = LivelyClock()
+            connection = import_module(CONNECTION).__dict__
+            connection[RETRIES] = soon_again(connection[RETRIES])
         run()
     except SystemExit as ended:
         status = ended.code
@@ -78,6 +92,32 @@ def main() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status if isinstance(status, int) else 1)
+
+
+def soon_again(make: Callable[[], Any]) -> Callable[[], Any]:
+    """Return a maker of what calls a server again and again, with shorter pauses than `make` gives it."""
+
+    def made() -> Any:
+        invoker = make()
+        invoker.wait_gen_factory = _pauses
+        invoker.wait_function = _wait
+        return invoker
+
+    return made
+
+
+def _pauses() -> Iterator[float]:
+    """Yield seconds to wait: doubled, and a little off by chance, as clients are not to come all at once."""
+    pause = 1.0
+    while True:
+        yield pause * random.uniform(0.8, 1.2)  # noqa: S311 - nothing secret
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _wait(seconds: float) -> None:
+    """Say and wait, this thread alone."""
+    logging.getLogger("flwr").warning("Connection attempt failed, retrying in %.2f seconds", seconds)
+    time.sleep(seconds)
 
 
 def _end_with_the_client() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
+import threading
 from importlib import import_module
 from importlib.metadata import entry_points, version
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from common.flower_internals import supernode as internals
@@ -139,3 +141,35 @@ def test_under_isolation_supernode_starts_no_program():
     assert source.count("subprocess.Popen(") == 1
     start = source.index("subprocess.Popen(")
     assert "if isolation == ISOLATION_MODE_SUBPROCESS:" in source[start - 1200 : start]
+
+
+def test_a_server_that_is_away_is_asked_again_by_each_thread_for_itself_and_soon(monkeypatch):
+    module = import_module(supernode_process.CONNECTION)
+    make = supernode_process.soon_again(getattr(module, supernode_process.RETRIES))
+    invoker, together, paused = make(), threading.Barrier(4, timeout=20), []
+
+    def sleep(seconds):
+        paused.append(seconds)
+        together.wait()  # breaks unless all four pause at the same time
+
+    monkeypatch.setattr(supernode_process, "time", SimpleNamespace(sleep=sleep))
+    threads = [threading.Thread(target=invoker.invoke, args=(_away(6),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not together.broken
+    assert len(paused) == 4 * 6
+    assert 4.0 < max(paused) <= 6.0
+
+
+def _away(times: int):
+    """Return a call that fails so often as if its server were away."""
+    left = [times]
+
+    def call():
+        left[0] -= 1
+        if left[0] >= 0:
+            raise httpx.ConnectError("refused")
+
+    return call
