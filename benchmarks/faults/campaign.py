@@ -106,8 +106,12 @@ class Run:
             self.write(result)
 
     def _target(self, case: Case) -> int:
-        """Return the client that is struck: one that takes part, where that is known."""
-        return case.client % len(self.fleet.clients)
+        """Return the client that is struck: one that took part in the last round, where there was one."""
+        rounds = self.operator.folder.rounds
+        last = list(lines_of(rounds))[-1:] if rounds.exists() else []
+        present = last[0]["participants"] if last else []
+        candidates = present or range(len(self.fleet.clients))
+        return int(candidates[case.client % len(candidates)])
 
     def _wait(self, condition: Callable[[], object], otherwise: str) -> bool:
         """Wait for a condition and say whether it came before the end of the run."""

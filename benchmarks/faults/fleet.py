@@ -74,6 +74,8 @@ class Fleet:
 
     def close(self) -> None:
         """End everything."""
+        for client in self.clients:
+            client.ask_to_end()
         for service in [*self.clients, *([self.server] if hasattr(self, "server") else [])]:
             service.stop()
         for link in self.links:

@@ -58,11 +58,15 @@ class Service:
         """Kill the process, or all that descend from it as well, as a machine that loses its power."""
         kill(self.family() if whole else [self.process.pid])
 
+    def ask_to_end(self) -> None:
+        """Tell it to end, for good."""
+        self._stopping.set()
+        self.process.send_signal(signal.SIGTERM)
+
     def stop(self) -> None:
         """End it for good, in order if it can be."""
-        self._stopping.set()
         family = self.family()
-        self.process.send_signal(signal.SIGTERM)
+        self.ask_to_end()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(25)
         kill(family)
