@@ -223,11 +223,13 @@ HEAD = (
 )
 
 REMAINS = """\
-What remains, and why: a SuperNode asks its server for messages every 3 seconds and looks for its client's
-answer every half second, which is 3.0 to 3.5 s of a round when rounds follow each other at once; the rest is
-a dozen HTTP requests a client, signed, encrypted and checked. The first round of a turn holds the start of
-each client's worker, which loads PyTorch and the site's records. In stock Flower every message starts a
-process that does that, so the processors, and no waiting, decide how long a round takes.
+What remains, and why: stock SuperNode asks for messages every 3 seconds and looks for its client's answer
+every half second; FedLedger's asks every second, and looks every tenth, for as long as messages come (it stays
+at 3 seconds otherwise), so a round waits for one second. The rest is a dozen HTTP requests a client on either
+side of its SuperNode, signed, encrypted and checked: processor time, which clients on one machine share. The
+first round of a turn may hold the start of each client's worker, which loads PyTorch and the site's records.
+In stock Flower every message starts a process that does that, so that the processors decide how long a round
+takes, and no waiting.
 """
 
 
