@@ -52,7 +52,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--cases", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--keep", type=Path, help="Folder for all that the processes leave; else removed.")
     parser.add_argument("--out", type=Path, default=Path("faults.json"))
     default = "namespaces" if namespaces_allowed() else "proxies"

@@ -40,7 +40,7 @@ class Options:
     folder: Path
     clients: int = 3
     net: int | None = None
-    rounds: int = 6
+    rounds: int = 12
     timeout_seconds: float = 30.0
     runs_a_fleet: int = 12
     patience_seconds: float = 240.0

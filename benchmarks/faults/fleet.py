@@ -22,7 +22,7 @@ from tests.command_line import run_command
 from tests.real_clients import POLICY, SCRIPT, free_port, wait_until
 
 SETTINGS = {
-    "federation.min-train-clients": 2,
+    "federation.min-train-clients": 1,
     "data.dataset": "folder",
     "data.partitioner": "iid",
     "data.min-partition-size": 1,
