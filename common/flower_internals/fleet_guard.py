@@ -6,16 +6,19 @@ this, an enrolled node could answer in another's name, and even send it orders i
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 OTHER_NODE, TOO_LARGE = "a reply in another node's name", "a reply that is too large"
+NO_TIME = "a reply from no time at all"
 _NOT_ITS_KEY = "Invalid SuperNode authentication"
 MISDEEDS = {
     OTHER_NODE: OTHER_NODE,
     TOO_LARGE: TOO_LARGE,
+    NO_TIME: NO_TIME,
     _NOT_ITS_KEY: "a request in another node's name, or to a server that has forgotten it",
 }
 """SuperLink's own words, and those of the guard, for what no node of ours sends, each with what the server's
@@ -65,6 +68,8 @@ class FleetGuard:
                 told = message.metadata
                 if told.src_node_id != request.node.node_id or not told.reply_to_message_id:
                     self._refuse(_FORBIDDEN, OTHER_NODE)
+                if not (math.isfinite(told.created_at) and math.isfinite(told.ttl)):
+                    self._refuse(_FORBIDDEN, NO_TIME)  # its database would keep none, and fail for all
             response = handle(request=request, state=state)
             self._begin(response.session_id, request.messages_list[0].metadata.reply_to_message_id)
             return response

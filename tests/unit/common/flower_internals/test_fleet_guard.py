@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import sys
 from types import SimpleNamespace
 
@@ -11,7 +12,14 @@ from flwr.proto.fleet_pb2 import PushMessagesRequest, PushMessagesResponse
 from flwr.proto.message_pb2 import Message, Metadata, ObjectTree, PushObjectRequest
 from flwr.proto.node_pb2 import Node
 
-from common.flower_internals.fleet_guard import MISDEEDS, OTHER_NODE, TOO_LARGE, FleetGuard, guard_fleet_api
+from common.flower_internals.fleet_guard import (
+    MISDEEDS,
+    NO_TIME,
+    OTHER_NODE,
+    TOO_LARGE,
+    FleetGuard,
+    guard_fleet_api,
+)
 
 LIMIT = 100
 
@@ -74,6 +82,16 @@ def test_a_message_in_another_name_or_of_ones_own_accord_is_refused(superlink, f
     both.messages_list.extend(forged.messages_list)
     with pytest.raises(Refused, match="403"):
         superlink.push(request=both, state=None)
+    assert superlink.taken == []
+
+
+@pytest.mark.parametrize("field", ["created_at", "ttl"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_reply_without_a_time_is_refused(superlink, field, value):
+    odd = reply(7)
+    setattr(odd.messages_list[0].metadata, field, value)
+    with pytest.raises(Refused, match=f"403.*{NO_TIME}"):
+        superlink.push(request=odd, state=None)
     assert superlink.taken == []
 
 
