@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from common.config import resolve
-from common.errors import CheckpointError, ConfigError, FolderInUse
+from common.errors import CheckpointError, ConfigError, DataError, FolderInUse
 from common.flower_internals.control import FlowerRefused, NodeInfo, RunInfo
 from common.run_folder import RunFolder, exclusively
 from server.deployment import run as run_module
@@ -339,6 +339,18 @@ def test_the_number_of_clients_is_kept_for_a_resumed_run_unless_the_settings_hav
     out, state = str(tmp_path / "run"), tmp_path / "state"
     assert _settings(None, [], out, state, 3).federation.num_clients == 3
     assert _settings(None, ["federation.num-clients=5"], out, state, 3).federation.num_clients == 5
+
+
+def test_images_are_named_so_that_the_runs_own_process_finds_them(tmp_path, monkeypatch):
+    from server.deployment.run_cli import _settings
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "public").mkdir()
+    given = ["data.dataset=folder", "data.data-dir=public"]
+    assert _settings(None, given, "run", tmp_path).data.data_dir == str(tmp_path / "public")
+    with pytest.raises(DataError, match="'privat' does not exist: name that of the test images"):
+        _settings(None, ["data.dataset=folder", "data.data-dir=privat"], "run", tmp_path)
+    assert _settings(None, [], "run", tmp_path).data.data_dir == ""
 
 
 def test_a_run_with_real_clients_has_a_time_limit_and_ledgers_that_outlive_it_unless_told(tmp_path):
