@@ -14,7 +14,7 @@ import pytest
 
 from common.flower_internals import supernode as internals
 from common.flower_internals import supernode_process
-from common.flower_internals.node_output import MESSAGE_SIGNS
+from common.flower_internals.node_output import BROKEN_OFF, MESSAGE_SIGNS
 
 FUNCTIONS = {
     "pull_task_input": ["client"],
@@ -132,6 +132,19 @@ def test_supernode_says_on_standard_output_that_a_message_comes():
     places = [source.index(f'"{sign}') for sign in MESSAGE_SIGNS]
     assert places == sorted(places)
     assert source.index("state.create_task(") < places[1]
+
+
+def test_a_message_that_was_not_fetched_to_its_end_is_told_of():
+    from flwr.supercore.run import RunNotRunningException
+    from flwr.supernode import start_client_internal as loop
+
+    source = inspect.getsource(loop._pull_and_store_message)
+    stored = source.index("state.store_message(message)")
+    for sign in BROKEN_OFF:
+        assert stored < source.index(sign.strip())
+    assert source.count("Ignoring message") == 1
+    # hence the task of such a message is never closed:
+    assert not issubclass(RunNotRunningException, Exception)
 
 
 def test_under_isolation_supernode_starts_no_program():
