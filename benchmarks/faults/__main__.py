@@ -17,11 +17,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.faults.campaign import Options, Result, campaign, results_in
 from benchmarks.faults.figures import figures_of, in_words
 from benchmarks.faults.links import namespaces_allowed
 from benchmarks.faults.plan import cases_of
+from benchmarks.page import in_words as machine_in_words
+from benchmarks.page import machine, write_section
 
 
 def main() -> None:
@@ -40,9 +43,13 @@ def main() -> None:
             file.write(json.dumps(result) + "\n")
         print(time.strftime("%X"), _shown(result), flush=True)
 
-    campaign(waiting, Options(folder=folder, net=net, rounds=arguments.rounds), write)
+    facts = machine()
+    if waiting:
+        campaign(waiting, Options(folder=folder, net=net, rounds=arguments.rounds), write)
     results = list(results_in(journal))
-    arguments.out.write_text(json.dumps(figures_of(results), indent=1) + "\n")
+    arguments.out.write_text(json.dumps({**facts, **figures_of(results)}, indent=1) + "\n")
+    if arguments.page:
+        write_section(arguments.page, "faults", _section(facts, results))
     print(in_words(figures_of(results)))
     if arguments.keep is None:
         shutil.rmtree(folder)
@@ -55,9 +62,19 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--keep", type=Path, help="Folder for all that the processes leave; else removed.")
     parser.add_argument("--out", type=Path, default=Path("faults.json"))
+    parser.add_argument("--page", type=Path, help="Page whose section of figures is written anew.")
     default = "namespaces" if namespaces_allowed() else "proxies"
     parser.add_argument("--links", choices=("namespaces", "proxies"), default=default)
     return parser.parse_args()
+
+
+def _section(facts: dict[str, Any], results: list[Result]) -> str:
+    seeds = sorted({result["seed"] for result in results if result["type"] == "case"})
+    figures = figures_of(results)
+    head = (
+        f"Measured {machine_in_words(facts)} {figures['cases']} cases (seeds {', '.join(map(str, seeds))}), "
+    )
+    return f"{head}links by {' and '.join(figures['links'])}.\n\n{in_words(figures)}\n"
 
 
 def _shown(result: Result) -> str:

@@ -41,7 +41,7 @@ class Options:
     clients: int = 3
     net: int | None = None
     rounds: int = 12
-    timeout_seconds: float = 30.0
+    timeout_seconds: float = 20.0
     runs_a_fleet: int = 12
     patience_seconds: float = 240.0
 
