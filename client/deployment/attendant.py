@@ -94,7 +94,8 @@ class Attendant:
                     return False
                 case (_, {"event": event, **fields}) if event in (FAILED, ENDED):
                     raise _as_error(fields)
-                case (_, {"event": event}) if event == OPENED:
+                case (worker, {"event": event}) if event == OPENED:
+                    worker.is_open = True
                     self._until = time.monotonic() + _FIRST_SECONDS
                     return True
 
@@ -126,7 +127,8 @@ class Attendant:
         worker = self._worker
         if worker is not None and not worker.is_finishing:
             self._inform(worker, node.access)
-            if self._stopping or (not worker.is_busy and time.monotonic() > self._until):
+            is_idle = worker.is_open and not worker.is_busy and time.monotonic() > self._until
+            if self._stopping or is_idle:
                 worker.order(Word.FINISH)
 
     def _inform(self, worker: WorkerChild, access: Access | None) -> None:
@@ -141,6 +143,9 @@ class Attendant:
     def _hear(self, worker: WorkerChild, report: Report, node: Node) -> None:
         """Take in a worker's report."""
         match report:
+            case {"event": event} if event == OPENED:
+                worker.is_open = True
+                self._stay()
             case {"event": event} if event in (TOOK, GAVE):
                 worker.is_busy = event == TOOK
                 self._stay()
@@ -148,6 +153,7 @@ class Attendant:
                 worker.is_busy = False
                 self._replace(node, address, reason)
             case {"event": event, **fields} if event == FAILED:
+                worker.is_busy = True  # with the message that it was begun for, and will not answer
                 _log.error("the site cannot be opened any more: %s", _as_error(fields))
             case {"event": event, "status": status} if event == ENDED:
                 self._bury(worker, status, node)

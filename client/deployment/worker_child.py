@@ -41,7 +41,7 @@ class WorkerChild:
             start_new_session=True,  # Ctrl-C is for the client, which lets a round be finished
         )
         self._tell = tell
-        self.is_busy = self.is_finishing = False
+        self.is_open = self.is_busy = self.is_finishing = False
         self.order(opening)
         self._reader = threading.Thread(target=self._read, name="reports", daemon=True)
         self._reader.start()

@@ -109,6 +109,30 @@ def test_without_messages_the_worker_ends_and_a_message_begins_another(begun, ru
     wait_for(lambda: attendant._worker is None)
 
 
+def test_a_worker_that_opens_its_site_slowly_is_not_idle(begun, running, tmp_path):
+    body = f"""
+        import select
+        if os.path.getsize({str(tmp_path / "starts")!r}) > 1:
+            time.sleep(1.5)
+            heard = sys.stdin.buffer.read1()
+            while select.select([0], [], [], 0)[0]:
+                heard += os.read(0, 65536)
+            open({str(tmp_path / "heard")!r}, "wb").write(heard)
+        say("opened")
+        while not select.select([0], [], [], 0)[0] or b"finish" not in os.read(0, 65536):
+            time.sleep(0.05)
+    """
+    attendant = begun.make(body, warm_seconds=0.5)
+    running(attendant)
+    wait_for(lambda: attendant._worker is None)
+    attendant.message_came()
+    wait_for(lambda: begun.count() == 2)
+    wait_for(lambda: attendant._worker is None)
+    heard = (tmp_path / "heard").read_bytes()
+    assert b"look" in heard
+    assert b"finish" not in heard
+
+
 def test_a_worker_with_messages_stays_warm(begun, running):
     attendant = begun.make(ONE_MESSAGE, warm_seconds=60.0)
     attendant.message_came()
@@ -137,6 +161,23 @@ def test_a_worker_that_dies_with_a_message_has_its_session_replaced(begun, runni
     wait_for(lambda: attendant._worker is None)
     attendant.message_came()
     wait_for(lambda: begun.count() == 2)
+
+
+def test_a_worker_that_can_no_longer_open_its_site_has_its_session_replaced(begun, running, tmp_path):
+    body = f"""
+        if os.path.getsize({str(tmp_path / "starts")!r}) > 1:
+            hear()
+            say("failed", text="a library is gone")
+            sys.exit(0)
+        say("opened")
+        while word(hear()) != "finish":
+            continue
+    """
+    attendant = begun.make(body)
+    node = running(attendant)
+    wait_for(lambda: attendant._worker is None)
+    attendant.message_came()
+    wait_for(lambda: node.restarted == ["the worker ended early"])
 
 
 def test_a_session_that_is_of_no_use_is_replaced(begun, running):
