@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import click
 import typer
@@ -14,6 +14,7 @@ import typer
 from client.deployment import cli as sites
 from common.audit import report_cli as reports
 from common.audit.cli import run as audit
+from common.code import code_digest
 from common.errors import FedLedgerError
 from common.ledger import cli as ledgers
 from common.ledger import keys_cli as keys
@@ -68,6 +69,29 @@ app.command("status")(deployment.status)
 app.command("run", epilog=SETTINGS_HELP)(run_cli.run)
 app.add_typer(policy, name="policy")
 policy.command("check")(sites.policy_check)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"fedledger {version('fedledger')}, code {code_digest()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the version, and the digest of its code: a server's and its clients' must be one.",
+        ),
+    ] = False,
+) -> None:
+    """Take what stands before the verb."""
 
 
 def main() -> None:

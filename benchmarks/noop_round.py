@@ -1,9 +1,12 @@
-"""How long a round takes in which clients compute nothing: stock SuperNodes, then `fedledger client`.
+"""How long a round takes in which clients compute nothing: stock Flower and FedLedger, in turns.
 
-A round is one question for public facts to every client, through a SuperLink on loopback. Both kinds of
-client get the same bundle: this repository with a ServerApp that asks and keeps time, pinned in the policy.
+A round is one question for public facts to every client. Stock Flower is a SuperLink on loopback in plain
+HTTP and stock SuperNodes, the fastest that it offers; FedLedger is all of it: `fedledger server` with its
+gateway, TLS and authentication, and `fedledger client` processes. Both get the same bundle: this repository
+with a ServerApp that asks and keeps time, pinned in the clients' policy. The two take turns, so that whatever
+else the machine does falls on both.
 
-    python -m benchmarks.noop_round [--clients 2] [--rounds 8]
+    python -m benchmarks.noop_round [--clients 2 10] [--rounds 8] [--turns 2] [--out FILE] [--page]
 """
 
 from __future__ import annotations
@@ -18,11 +21,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from tests.real_clients import BIN, POLICY, ROOT, ClientProcess, LoopbackServer, Process, free_port
+from benchmarks.deployed import clients, make_images, served, submit, wait_for_run
+from benchmarks.page import PAGE, in_words, machine, write_section
+from tests.real_clients import BIN, ROOT, LoopbackServer, Process, free_port
 
 SERVER_APP = '''"""Asks every client for its public facts, again and again, and keeps time."""
 
@@ -32,8 +35,9 @@ from pathlib import Path
 
 from flwr.serverapp import ServerApp
 
-from common.messages import describe_request_record, parse_reply
+from common.messages import describe_request_record
 from common.protocol import DescribeRequest, Description
+from server.exchange import Question, ask
 
 app = ServerApp()
 
@@ -50,50 +54,71 @@ def main(grid, context):
 def one(grid, nodes):
     began = time.monotonic()
     content = describe_request_record(DescribeRequest(run="noop"))
-    waiting = set(grid.push_messages([grid.create_message(content, "query", n, "noop") for n in nodes]))
-    while waiting:
-        for reply in grid.pull_messages(list(waiting)):
-            waiting.discard(reply.metadata.reply_to_message_id)
-            if not isinstance(parse_reply(reply), Description):
-                raise RuntimeError(parse_reply(reply))
-        time.sleep(0.05)
+    for _, reply in ask(grid, "query", "noop", [Question(node, -1, content) for node in nodes]):
+        if not isinstance(reply, Description):
+            raise RuntimeError(reply)
     return time.monotonic() - began
 '''
+
+SIDES = ("stock", "ours")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clients", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--clients", type=int, nargs="+", default=[2, 10])
+    parser.add_argument("--rounds", type=int, default=8, help="Of FedLedger a turn; stock Flower makes half.")
+    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--only", choices=SIDES)
+    parser.add_argument("--out", type=Path, help="JSON with every round.")
+    parser.add_argument("--page", action="store_true", help="Write the section of docs/performance.md.")
     arguments = parser.parse_args()
+    found = {"machine": machine(), "results": [measured(number, arguments) for number in arguments.clients]}
+    if arguments.out:
+        arguments.out.write_text(json.dumps(found, indent=1))
+    if arguments.page:
+        write_section(PAGE, "noop-round", section(found))
+
+
+def measured(number: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Let both sides take turns with so many clients; return their first and later rounds, in seconds."""
     folder = Path(tempfile.mkdtemp(prefix="noop-round-"))
-    images = make_images(folder / "images", arguments.clients)
-    app, digest = make_app(folder / "noop-app")
-    for name, start in (("stock", stock), ("ours", ours)):
-        place = folder / name
-        place.mkdir()
-        with served(place) as server, started(start(place, server, images, digest, arguments.clients)):
-            said = server.flower_run(app, settings(place, images, arguments), seconds=60 * arguments.rounds)
-        timed = place / "run.json"
-        if not timed.exists():
-            sys.exit(f"{name}: the run failed:\n{said[-3000:]}")
-        report(name, arguments.clients, json.loads(timed.read_text()))
+    images = make_images(folder / "images", number)
+    app, bundle = make_app(folder / "noop-app")
+    first: dict[str, list[float]] = {side: [] for side in SIDES}
+    later: dict[str, list[float]] = {side: [] for side in SIDES}
+    for turn in range(arguments.turns):
+        for side, run in (("stock", stock), ("ours", ours)):
+            if arguments.only in (None, side):
+                place = folder / f"{side}-{turn}"
+                rounds = max(2, arguments.rounds // (2 if side == "stock" else 1))
+                taken = run(place, app, bundle, settings(place, images, number, rounds))
+                first[side].append(taken[0])
+                later[side] += taken[1:]
+                say(number, side, taken)
     shutil.rmtree(folder)
+    sides = {side: summary(first[side], later[side]) for side in SIDES if later[side]}
+    return {"clients": number, **sides}
 
 
-def report(name: str, clients: int, seconds: list[float]) -> None:
-    first, rest = seconds[0], seconds[1:]
-    print(
-        f"{name}: {clients} clients, first round {first:.1f} s, then median {statistics.median(rest):.2f} s, "
-        f"least {min(rest):.2f} s, most {max(rest):.2f} s over {len(rest)} rounds",
-        flush=True,
-    )
+def say(number: int, side: str, seconds: list[float]) -> None:
+    rest = ", ".join(f"{one:.2f}" for one in seconds[1:])
+    print(f"{side}, {number} clients: first {seconds[0]:.1f} s, then {rest} s", flush=True)
 
 
-def settings(place: Path, images: Path, arguments: argparse.Namespace) -> dict[str, object]:
+def summary(first: list[float], later: list[float]) -> dict[str, Any]:
     return {
-        "federation.num-clients": arguments.clients,
-        "federation.num-server-rounds": arguments.rounds,
+        "median": round(statistics.median(later), 2),
+        "least": round(min(later), 2),
+        "most": round(max(later), 2),
+        "first": [round(one, 2) for one in first],
+        "rounds": [round(one, 3) for one in later],
+    }
+
+
+def settings(place: Path, images: Path, number: int, rounds: int) -> dict[str, bool | int | float | str]:
+    return {
+        "federation.num-clients": number,
+        "federation.num-server-rounds": rounds,
         "data.dataset": "folder",
         "data.data-dir": str(images),
         "data.partitioner": "iid",
@@ -102,33 +127,43 @@ def settings(place: Path, images: Path, arguments: argparse.Namespace) -> dict[s
     }
 
 
-def stock(place: Path, server: LoopbackServer, _: Path, __: str, clients: int) -> Iterator[Process]:
-    for number in range(clients):
-        command = [
-            *(BIN / "flower-supernode", "--insecure", "--superlink", server.address),
-            *("--host", "127.0.0.1", "--port", free_port()),
-            *("--node-config", f"partition-id={number} num-partitions={clients}"),
-        ]
-        yield Process(command, place / f"node-{number}.log", place / f"node-{number}")
-
-
-def ours(place: Path, server: LoopbackServer, images: Path, digest: str, clients: int) -> Iterator[Process]:
-    data = ["data.dataset=folder", f"data.data-dir={images}", "data.partitioner=iid"]
-    options = [part for text in [*data, "data.min-partition-size=1"] for part in ("--set", text)]
-    policy = f'{POLICY}permitted-apps = ["{digest}"]\n'
-    for number in range(clients):
-        partition = ("--partition", f"{number}/{clients}")
-        yield ClientProcess(place, number, server.address, *partition, *options, policy=policy)
-
-
-@contextmanager
-def served(place: Path) -> Iterator[LoopbackServer]:
+def stock(place: Path, app: Path, _: bytes, options: dict[str, Any]) -> list[float]:
+    place.mkdir()
     server = LoopbackServer(place)
     try:
         server.wait_until_ready()
-        yield server
+        with started(supernodes(place, server, options["federation.num-clients"])):
+            said = server.flower_run(app, options, seconds=600)
     finally:
         server.kill()
+    return timed(place, said)
+
+
+def supernodes(place: Path, server: LoopbackServer, number: int) -> Iterator[Process]:
+    for index in range(number):
+        command = [
+            *(BIN / "flower-supernode", "--insecure", "--superlink", server.address),
+            *("--host", "127.0.0.1", "--port", free_port()),
+            *("--node-config", f"partition-id={index} num-partitions={number}"),
+        ]
+        yield Process(command, place / f"node-{index}.log", place / f"node-{index}")
+
+
+def ours(place: Path, _: Path, bundle: bytes, options: dict[str, Any]) -> list[float]:
+    number, images = options["federation.num-clients"], Path(options["data.data-dir"])
+    digest = hashlib.sha256(bundle).hexdigest()
+    with served(place) as server, clients(server, images, number, at_a_time=2, apps=digest):
+        said = wait_for_run(server, submit(server, bundle, options), 600)
+    return timed(place, said)
+
+
+def timed(place: Path, said: str) -> list[float]:
+    """Return what the ServerApp measured."""
+    file = place / "run.json"
+    if not file.exists():
+        sys.exit(f"the run in {place} failed:\n{said[-3000:]}")
+    taken: list[float] = json.loads(file.read_text())
+    return taken
 
 
 @contextmanager
@@ -139,23 +174,19 @@ def started(processes: Iterator[Process]) -> Iterator[None]:
         yield
     finally:
         for process in running:
-            process.kill()
+            end(process)
 
 
-def make_images(root: Path, clients: int) -> Path:
-    generator = np.random.default_rng(0)
-    for part, count in (("train", 12 * clients), ("test", 2)):
-        for name in ("cat", "dog"):
-            folder = root / part / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{number:04d}.png")
-    return root
+def end(process: Process) -> None:
+    """End a SuperNode, which takes its SuperExec along, by force if it must be."""
+    try:
+        process.end(seconds=15)
+    except Exception:  # noqa: BLE001 - whatever it is, the process must not stay
+        process.kill()
 
 
-def make_app(app: Path) -> tuple[Path, str]:
-    """Copy the app, put in the ServerApp that keeps time, and return it with its bundle's SHA-256."""
+def make_app(app: Path) -> tuple[Path, bytes]:
+    """Copy the app, put in the ServerApp that keeps time, and return it with its bundle."""
     from flwr.cli.build import build_fab_from_disk
 
     app.mkdir()
@@ -163,7 +194,43 @@ def make_app(app: Path) -> tuple[Path, str]:
     for package in ("client", "common", "server"):
         shutil.copytree(ROOT / package, app / package, ignore=shutil.ignore_patterns("__pycache__"))
     (app / "server" / "app.py").write_text(SERVER_APP)
-    return app, hashlib.sha256(build_fab_from_disk(app)).hexdigest()
+    return app, bytes(build_fab_from_disk(app))
+
+
+def section(found: dict[str, Any]) -> str:
+    """Return the section of the page."""
+    rows = [
+        f"| {result['clients']} | {side} | {figures['median']:.2f} s | {figures['least']:.2f} to "
+        f"{figures['most']:.2f} s | {len(figures['rounds'])} | "
+        f"{', '.join(f'{one:.1f}' for one in figures['first'])} s |"
+        for result in found["results"]
+        for side, figures in (("stock Flower", result.get("stock")), ("FedLedger", result.get("ours")))
+        if figures
+    ]
+    return "\n".join([INTRODUCTION, in_words(found["machine"]), "", *HEAD, *rows, "", REMAINS])
+
+
+INTRODUCTION = """\
+## A round in which nothing is computed
+
+`python -m benchmarks.noop_round --page`: the server asks every client for its public facts and waits for all
+answers. Stock Flower runs without TLS, authentication and gateway; FedLedger with all three. They take turns.
+"""
+
+HEAD = (
+    "| clients | | median | least to most | rounds | first round of each turn |",
+    "|---|---|---|---|---|---|",
+)
+
+REMAINS = """\
+What remains, and why: stock SuperNode asks for messages every 3 seconds and looks for its client's answer
+every half second; FedLedger's asks every second, and looks every tenth, for as long as messages come (it stays
+at 3 seconds otherwise), so a round waits for one second. The rest is a dozen HTTP requests a client on either
+side of its SuperNode, signed, encrypted and checked: processor time, which clients on one machine share. The
+first round of a turn may hold the start of each client's worker, which loads PyTorch and the site's records.
+In stock Flower every message starts a process that does that, so that the processors decide how long a round
+takes, and no waiting.
+"""
 
 
 if __name__ == "__main__":

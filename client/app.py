@@ -12,7 +12,7 @@ from flwr.clientapp.typing import ClientAppCallable
 from client.receipts import keep_receipts
 from client.rounds import train_round
 from client.site import open_site
-from common.errors import DataError, FedLedgerError
+from common.errors import ConfigError, DataError, FedLedgerError
 from common.messages import parse_describe_request, parse_train_request, reply_record
 from common.protocol import Description, Refusal, Reply
 
@@ -51,6 +51,7 @@ def describe(message: Message, context: Context) -> Message:
     """Store receipts, and answer with public facts: the partition's number, n and the ledger."""
     request = parse_describe_request(message)
     site = open_site(context)
+    _refuse_other_classes(request.classes, site.records.classes)
     keep_receipts(site.ledger, request.deliveries)
     description = Description(
         partition_id=site.partition_id,
@@ -66,6 +67,21 @@ def train(message: Message, context: Context) -> Message:
     request = parse_train_request(message)
     site = open_site(context)
     return _reply(message, train_round(site, request))
+
+
+def _refuse_other_classes(theirs: tuple[str, ...], ours: tuple[str, ...]) -> None:
+    """Refuse a model whose outputs mean something else here; labels are numbers, so nobody else would notice.
+
+    Privacy: the client's own names do not leave.
+    """
+    if theirs and theirs != ours:
+        _log.warning(
+            "the server's classes are %s; the folders here are %s", ", ".join(theirs), ", ".join(ours)
+        )
+        raise ConfigError(
+            f"its class folders are not named like the {len(theirs)} classes of the server's test images: "
+            "name them alike at every site"
+        )
 
 
 def _reply(message: Message, reply: Reply) -> Message:

@@ -59,8 +59,10 @@ class KeptUpdates:
         The RELEASE that a crash prevented is made up for.
 
         Raises:
-            PolicyRefused: when the server has confirmed this round and is not to have it computed again.
+            PolicyRefused: when the server has confirmed this round and is not to have it computed again, or
+                gives a number that it gave for another round.
         """
+        _refuse_used_number(request, ledger.view)
         model = digest(request.arrays)
         charge = _charge(ledger.view, request.run, request.round, model)
         if charge is None:
@@ -121,6 +123,20 @@ def _release_of(view: LedgerView, charge: Entry) -> tuple[int, Release] | None:
         if isinstance(entry.body, Release) and entry.body.reserve == charge.sequence:
             return entry.sequence, entry.body
     return None
+
+
+def _refuse_used_number(request: TrainRequest, view: LedgerView) -> None:
+    """Refuse a number under which another round was released: it comes from an old proposal."""
+    released = {entry.body.reserve for entry in view.entries if isinstance(entry.body, Release)}
+    for sequence in released:
+        charge = view.entries[sequence].body
+        if not isinstance(charge, Reserve) or charge.server_nonce != request.server_nonce:
+            continue
+        if (charge.run, charge.round) != (request.run, request.round):
+            raise PolicyRefused(
+                f"round {request.round} was proposed under a number that stands for round {charge.round} "
+                "already: it is not computed"
+            )
 
 
 def _refuse_confirmed(release: tuple[int, Release] | None, view: LedgerView) -> None:

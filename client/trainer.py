@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +16,7 @@ from client.per_example import PerExampleModule
 from client.sampling import PoissonSampler
 from common.arrays import Arrays
 from common.data import ImageData
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError, MessageError
 from common.models import load_arrays, model_arrays, refuse_misfit
 from common.privacy.mechanisms import Mechanism, PoissonGaussian
 
@@ -109,8 +110,12 @@ class DPTrainer:
 
         Raises:
             ConfigError: when a name or shape is not the model's.
+            MessageError: when a value is not finite: every gradient would be, and only noise be left.
         """
         refuse_misfit(self._model, arrays)
+        for name in sorted(arrays):
+            if not np.isfinite(arrays[name]).all():
+                raise MessageError(f"the model's {name} holds values that are not finite")
 
     def fit(
         self, arrays: Arrays, data: ImageData, charge: Charge, randomness: PrivateRandomness

@@ -10,6 +10,7 @@ FedLedgerError
  |   |- LedgerFork       two different continuations of one ledger exist
  |- MessageError         a message does not have the agreed form
  |- CheckpointError      a run folder cannot be read or continued
+ |   |- FolderInUse      another process uses it
  |- RoundFailed          a round has too few usable replies
 
 A message is one line: the value, what is permitted, and the way out. It never holds a record's data, since
@@ -87,6 +88,12 @@ class CheckpointError(FedLedgerError):
     """A run folder cannot be read or continued."""
 
     code = "checkpoint"
+
+
+class FolderInUse(CheckpointError):
+    """Another process uses a run folder."""
+
+    code = "folder-in-use"
 
 
 class RoundFailed(FedLedgerError):

@@ -24,6 +24,14 @@ from common.protocol import (
 )
 from common.wire import ARRAYS, FIELDS, TRAINING_PREFIX, Fields, unpack_arrays
 
+FLOWER_ERRORS = {
+    3: "it did not take its message in time",
+    4: "its answer did not come in time",
+    5: "its connection ended before it had answered",
+    8: "its process ended before it had answered",
+}
+"""What Flower's codes of errors mean where nobody answered."""
+
 _KIND = "kind"
 _DELIVERED = ("receipt", "checkpoint", "proof")
 
@@ -34,6 +42,7 @@ def describe_request_record(request: DescribeRequest) -> RecordDict:
         "run": request.run,
         "known-entries": request.known_entries,
         "deliveries": _pack_deliveries(request.deliveries),
+        "classes": list(request.classes),
     }
     return RecordDict({FIELDS: ConfigRecord(fields)})
 
@@ -45,6 +54,7 @@ def parse_describe_request(message: Message) -> DescribeRequest:
         run=fields.text("run"),
         known_entries=fields.integer("known-entries"),
         deliveries=_read_deliveries(fields),
+        classes=fields.lines("classes"),
     )
 
 
@@ -117,7 +127,8 @@ def parse_reply(message: Message) -> Reply:
         MessageError: when the client failed without a typed reply, or the reply is malformed.
     """
     if message.has_error():
-        raise MessageError(f"the client failed without a reason (Flower error {message.error.code})")
+        without = f"the client failed without a reason (Flower error {message.error.code})"
+        raise MessageError(FLOWER_ERRORS.get(message.error.code, without))
     fields = Fields(message)
     readers: dict[str, Callable[[Fields, Message], Reply]] = {
         "description": _parse_description,

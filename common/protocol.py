@@ -54,11 +54,13 @@ class DescribeRequest:
     Args:
         known_entries: ledger entries that the server already holds; the reply continues from there.
         deliveries: receipts that the client has not stored yet.
+        classes: names of the model's outputs, in order; empty where they are not in question.
     """
 
     run: str
     known_entries: int = 0
     deliveries: tuple[Delivery, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import CheckpointError, ConfigError
+from common.errors import CheckpointError, ConfigError, FolderInUse
+
+_LOCK_PAUSE_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -160,29 +163,41 @@ def _unwritable(path: Path, error: OSError) -> CheckpointError:
 
 
 @contextmanager
-def exclusively(folder: RunFolder) -> Iterator[None]:
+def exclusively(folder: RunFolder, *, patience_seconds: float = 0.0) -> Iterator[int]:
     """Keep other processes from running the same run, for as long as this one does.
 
+    Args:
+        patience_seconds: how long another process that holds the folder is waited for.
+
+    Yields:
+        The descriptor that holds the folder; a child that inherits it holds the folder as well.
+
     Raises:
-        CheckpointError: when another process holds the folder.
+        FolderInUse: when another process holds the folder.
     """
     descriptor = os.open(folder.root, os.O_RDONLY | os.O_CLOEXEC)
+    deadline = time.monotonic() + patience_seconds
     try:
-        _lock(descriptor, folder.root)
-        yield
+        while not _locked(descriptor, folder.root):
+            if time.monotonic() >= deadline:
+                raise FolderInUse(f"{folder.root} is in use by another process: wait for it to end")
+            time.sleep(_LOCK_PAUSE_SECONDS)
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, root: Path) -> None:
+def _locked(descriptor: int, root: Path) -> bool:
+    """Lock a folder if no other process holds it, and say whether that was so."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise CheckpointError(f"{root} is in use by another process: wait for it to end") from None
+        return False
     except OSError as error:
         raise CheckpointError(
             f"{root} cannot be locked ({error.strerror}): choose --out on a local disk"
         ) from None
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -7,15 +7,17 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from common.config import resolve, to_toml
-from common.data.shares import split_of
+from common.data.shares import public_images_of
 from common.device import resolve_device
 from common.run_folder import RunFolder, exclusively, run_root, write_atomically
 from server.copies import keep_copies
 from server.evaluation import Evaluator
 from server.folder_observer import FolderObserver
+from server.lifeline import end_with_parent
 from server.observer import OBSERVER
 from server.receipts import ReceiptBook
 from server.rounds import Coordinator
+from server.seen import SeenLedgers
 
 app = ServerApp()
 
@@ -32,14 +34,17 @@ def main(grid: Grid, context: Context) -> None:
     if not folder.config.exists():
         write_atomically(folder.config, to_toml(config).encode())
     evaluator = Evaluator(
-        split_of(config).test,
+        public_images_of(config),
         model=config.model.name,
         loss=config.training.loss,
         device=resolve_device(config.runtime.device),
         workers=config.runtime.num_workers,
     )
-    observer = OBSERVER.get(None) or FolderObserver(folder, config.stamp)
     home = folder.home(config.runtime.ledgers)
+    observer = OBSERVER.get(None)
+    if observer is None:
+        end_with_parent()
+        observer = FolderObserver(folder, config.stamp, SeenLedgers(home))
     with exclusively(folder), ReceiptBook.open(home) as book:
         state = Coordinator(
             grid=grid, config=config, folder=folder, evaluator=evaluator, observer=observer, book=book

@@ -96,13 +96,13 @@ class RunDisplay:
         self._bars.advance(self._client_bar)
 
     def round_finished(
-        self, number: int, *, accuracy: float, spent: str, refused: Iterable[tuple[int, str]], seconds: float
+        self, number: int, *, accuracy: float, spent: str, refused: Iterable[tuple[str, str]], seconds: float
     ) -> None:
         """Show the round's figures, and who dropped out of it and why."""
         figures = f"accuracy {accuracy:6.2%}  {spent}"
         self._bars.update(self._round_bar, completed=number, figures=figures)
-        for partition_id, reason in refused:
-            self.warn(f"client {partition_id} left out: {reason}")
+        for who, reason in refused:
+            self.warn(f"{who} refused: {reason}")
         step = max(1, math.ceil(self._rounds / _PLAIN_LINES))
         if not self._console.is_terminal and (number % step == 0 or number == self._rounds):
             self._console.print(f"round {number}/{self._rounds}  {figures}  {seconds:.1f} s")

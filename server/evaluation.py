@@ -41,9 +41,9 @@ class Evaluator:
         self._device = device
 
     @property
-    def num_classes(self) -> int:
-        """How many classes the test images have."""
-        return len(self._test.classes)
+    def classes(self) -> tuple[str, ...]:
+        """The test images' classes, in label order."""
+        return self._test.classes
 
     def evaluate(self, arrays: Arrays) -> Evaluation:
         """Return loss, accuracy, balanced accuracy and macro precision, recall and F1 (all in [0, 1])."""

@@ -11,10 +11,15 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from common.errors import MessageError
+from common.flower_internals.grid import Replies, Unreadable
 from common.messages import parse_reply
 from common.protocol import Refusal, Reply
 
-_PAUSE_SECONDS = 0.05
+_FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.05, 0.25, 1.3
+"""Seconds between two looks for answers: each costs SuperLink what it lacks for the clients meanwhile."""
+
+WITHOUT_MODEL_BYTES = 64 * 2**20
+"""Largest reply, less the arrays of a model: entries of a ledger, some thousand bytes a round."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ def ask(
     heard: Callable[[], None] = lambda: None,
     *,
     time_limit: float | None = None,
+    most_bytes: int = WITHOUT_MODEL_BYTES,
 ) -> Iterator[tuple[Question, Reply]]:
     """Send all questions and yield each with its reply, in the order of the questions.
 
@@ -47,6 +53,7 @@ def ask(
         heard: called once for every answer, as it arrives.
         time_limit: seconds from now, above 0, for which answers are waited for, and after which Flower
             delivers none of the questions any more; None is for ever.
+        most_bytes: largest reply that is read.
     """
     deadline = math.inf if time_limit is None else time.monotonic() + time_limit
     messages = [Message(q.content, q.node_id, kind, group_id=group, ttl=time_limit) for q in questions]
@@ -54,13 +61,16 @@ def ask(
     ids = [message.metadata.message_id for message in messages]
     waiting = {i: q for i, q in zip(ids, questions, strict=True) if i in delivered}
     early: dict[str, Reply] = {}
+    replies, pause = Replies(grid, most_bytes), _FIRST_PAUSE
     for message_id, question in zip(ids, questions, strict=True):
         if message_id not in delivered:
             yield question, _undelivered(question)
             continue
         while message_id not in early:
             over = time.monotonic() >= deadline
-            arrived = _arrivals(grid, waiting)
+            left = max(_FIRST_PAUSE, deadline - time.monotonic())
+            arrived = _arrivals(replies, waiting, min(pause, left))
+            pause = _FIRST_PAUSE if arrived else min(_GROWTH * pause, _LONGEST_PAUSE)
             early |= arrived
             for _ in arrived:
                 heard()
@@ -69,15 +79,13 @@ def ask(
         yield question, early.pop(message_id, _too_late(question, time_limit))
 
 
-def _arrivals(grid: Grid, waiting: dict[str, Question]) -> dict[str, Reply]:
-    """Take the answers that are there off `waiting`; pause a moment when there are none."""
+def _arrivals(replies: Replies, waiting: dict[str, Question], pause: float) -> dict[str, Reply]:
+    """Take the answers that are there off `waiting`; pause when there are none."""
     arrived: dict[str, Reply] = {}
-    for message in grid.pull_messages(list(waiting)):
-        answered = message.metadata.reply_to_message_id
-        if answered in waiting:
-            arrived[answered] = _read(message, waiting.pop(answered).partition_id)
+    for answered, message in replies.take(waiting):
+        arrived[answered] = _read(message, waiting.pop(answered).partition_id)
     if not arrived:
-        time.sleep(_PAUSE_SECONDS)
+        time.sleep(pause)
     return arrived
 
 
@@ -92,7 +100,9 @@ def _too_late(question: Question, time_limit: float | None) -> Refusal:
     return Refusal(partition_id=question.partition_id, code=MessageError.code, reason=reason)
 
 
-def _read(message: Message, partition_id: int) -> Reply:
+def _read(message: Message | Unreadable, partition_id: int) -> Reply:
+    if isinstance(message, Unreadable):
+        return Refusal(partition_id=partition_id, code=MessageError.code, reason=message.reason)
     try:
         return parse_reply(message)
     except MessageError as error:

@@ -15,7 +15,7 @@ from common.protocol import DescribeRequest, Description, Refusal, Reply
 from server.exchange import Question, ask
 from server.observer import RunObserver
 from server.receipts import ReceiptBook, marks_of
-from server.state import ClientRecord, RunState
+from server.state import ClientRecord, RunState, TurnedAway
 
 _FAREWELL_SECONDS = 60.0
 
@@ -26,6 +26,7 @@ def join(
     observer: RunObserver,
     book: ReceiptBook,
     *,
+    classes: tuple[str, ...] = (),
     time_limit: float | None = None,
 ) -> RunState:
     """Ask all nodes who they are and return the state with those that can take part.
@@ -33,16 +34,17 @@ def join(
     A ledger that is new to the server's log, or has another key or data set since, is entered into it.
 
     Args:
+        classes: names of the model's outputs, which a client's own must equal.
         time_limit: seconds, above 0, after which the others go on without a client; None is for ever.
 
     Raises:
         RoundFailed: when not one client could join.
     """
-    content = describe_request_record(DescribeRequest(run=state.run))
+    content = describe_request_record(DescribeRequest(run=state.run, classes=classes))
     questions = [Question(node_id, -1, content) for node_id in sorted(grid.get_node_ids())]
     clients: dict[int, ClientRecord] = {}
     owners: dict[str | bytes, int] = {}
-    refused: list[str] = []
+    turned_away: list[TurnedAway] = []
     for question, reply in ask(grid, "query", "join", questions, time_limit=time_limit):
         try:
             client = enrol(question.node_id, reply, clients)
@@ -52,13 +54,15 @@ def join(
             _refuse_shared(client, owners)
             clients[client.partition_id] = client
         except FedLedgerError as error:
-            refused.append(str(error))
+            turned_away.append(_turned_away(question.node_id, reply, error))
+    observer.turned_away(turned_away)
     if not clients:
-        raise RoundFailed(f"no client could join: {refused[0] if refused else 'no node is connected'}")
+        first = turned_away[0].text if turned_away else "no node is connected"
+        raise RoundFailed(f"no client could join: {first}")
     enrolments = [book.enrol(client.partition_id, client.ledger) for client in clients.values()]
     book.write(leaf for leaf in enrolments if leaf)
-    joined = replace(state, clients=dict(sorted(clients.items())))
-    observer.joined(joined, refused)
+    joined = replace(state, clients=dict(sorted(clients.items())), turned_away=tuple(turned_away))
+    observer.joined(joined, [one.text for one in turned_away])
     return joined
 
 
@@ -90,6 +94,15 @@ def part(grid: Grid, state: RunState, book: ReceiptBook, *, time_limit: float | 
 def _farewell(client: ClientRecord, state: RunState, book: ReceiptBook) -> DescribeRequest:
     known = len(client.ledger.entries)
     return DescribeRequest(run=state.run, known_entries=known, deliveries=book.deliveries(client.ledger))
+
+
+def _turned_away(node_id: int, reply: Reply, error: FedLedgerError) -> TurnedAway:
+    """Say who could not join: with the client's own reason where it gave one."""
+    if isinstance(reply, Refusal):
+        return TurnedAway(node_id=node_id, refusal=reply, text=str(error))
+    claimed = reply.partition_id if isinstance(reply, Description) else -1
+    refusal = Refusal(partition_id=claimed, code=error.code, reason=str(error))
+    return TurnedAway(node_id=node_id, refusal=refusal, text=str(error))
 
 
 def _refuse_shared(client: ClientRecord, owners: dict[str | bytes, int]) -> None:

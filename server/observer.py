@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextvars import ContextVar
 
 from common.privacy.accounting import epsilon_upper_bound
-from server.state import RoundOutcome, RunState
+from common.protocol import Refusal
+from server.state import RoundOutcome, RunState, TurnedAway
 
 _log = logging.getLogger("fedledger.server")
 
@@ -29,6 +31,9 @@ class RunObserver:
     def __init__(self, log: logging.Logger = _log) -> None:
         self._log = log
 
+    def turned_away(self, nodes: Sequence[TurnedAway]) -> None:
+        """Hear which nodes could not join, and why, before anything else."""
+
     def joined(self, state: RunState, refused: list[str]) -> None:
         """Hear who joined, before the first round, and why others did not."""
         self._log.info("%d clients joined; %d rounds are done", len(state.clients), state.round)
@@ -49,6 +54,9 @@ class RunObserver:
         self._log.info(
             "round %d: accuracy %.4f, %d took part, %d did not", outcome.round, accuracy, took_part, refused
         )
+
+    def round_failed(self, number: int, refused: Sequence[Refusal]) -> None:
+        """Hear that nobody took part in the first round, which ends the run."""
 
     def ended(self, state: RunState) -> None:
         """Hear that the run is over; `state.ended` says why."""

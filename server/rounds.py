@@ -20,7 +20,7 @@ from common.run_folder import RunFolder
 from server.answers import Answers
 from server.checkpoint import forget_unfinished, load_state, record_round, save_state
 from server.evaluation import Evaluator
-from server.exchange import Question, ask
+from server.exchange import WITHOUT_MODEL_BYTES, Question, ask
 from server.joining import join, part
 from server.observer import RunObserver
 from server.proposals import Asked
@@ -52,7 +52,10 @@ class Coordinator:
             CheckpointError: when the run folder cannot be read or written.
         """
         time_limit = self.config.federation.time_limit
-        state = join(self.grid, self._start(), self.observer, self.book, time_limit=time_limit)
+        classes = self.evaluator.classes
+        state = join(
+            self.grid, self._start(), self.observer, self.book, classes=classes, time_limit=time_limit
+        )
         strategy = FedAvg(self.config, tuple(state.clients))
         while not (reason := self._why_stop(state)):
             state = self.run_round(state, strategy)
@@ -69,7 +72,7 @@ class Coordinator:
         asked = self._asked(state, strategy, number)
         for question, reply in self._ask_cohort(state, asked, number):
             answers.take(question.partition_id, reply, asked[question.partition_id])
-        _require_a_start(number, answers, len(state.clients))
+        self._require_a_start(number, answers, len(state.clients))
         arrays, velocity = state.arrays, state.velocity
         if answers.updates:
             arrays, velocity = strategy.next_model(arrays, velocity, answers.mean.mean())
@@ -81,12 +84,14 @@ class Coordinator:
             velocity=velocity,
             clients=state.clients | answers.clients,
             retired=state.retired | answers.retired,
+            turned_away=(),
             ended=self._lack_of_quorum(number, len(answers.updates), len(asked)),
         )
         outcome = RoundOutcome(
             round=number,
             updates=answers.updates,
             refused=tuple(answers.refused),
+            turned_away=tuple(one.refusal for one in state.turned_away),
             input_model=digest(state.arrays),
             model=digest(arrays),
             metrics=evaluation.metrics,
@@ -138,6 +143,7 @@ class Coordinator:
             questions,
             self.observer.client_answered,
             time_limit=self.config.federation.time_limit,
+            most_bytes=WITHOUT_MODEL_BYTES + 2 * sum(array.nbytes for array in state.arrays.values()),
         )
 
     def _start(self) -> RunState:
@@ -151,12 +157,19 @@ class Coordinator:
                 "start a new run"
             )
         arrays = initial_arrays(
-            self.config.model.name, num_classes=self.evaluator.num_classes, seed=self.config.runtime.seed
+            self.config.model.name, num_classes=len(self.evaluator.classes), seed=self.config.runtime.seed
         )
         velocity = {name: np.zeros_like(value) for name, value in arrays.items()}
         state = RunState(run=secrets.token_hex(8), round=0, arrays=arrays, velocity=velocity)
         save_state(self.folder, state)
         return state
+
+    def _require_a_start(self, number: int, answers: Answers, clients: int) -> None:
+        """End a run whose every client refuses or fails at once: its settings cannot work."""
+        if number == 1 and len(answers.refused) == clients:
+            self.observer.round_failed(number, answers.refused)
+            first = answers.refused[0]
+            raise RoundFailed(f"no client took part in round 1; client {first.partition_id}: {first.reason}")
 
     def _lack_of_quorum(self, number: int, updates: int, asked: int) -> str:
         """Say that too few answered, where a time limit makes that a matter of chance, and nothing else."""
@@ -177,10 +190,3 @@ class Coordinator:
         if len(state.active) < needed:
             return f"{len(state.active)} of {len(state.clients)} clients can go on and {needed} are needed"
         return ""
-
-
-def _require_a_start(number: int, answers: Answers, clients: int) -> None:
-    """End a run whose every client refuses or fails at once: its settings cannot work."""
-    if number == 1 and len(answers.refused) == clients:
-        first = answers.refused[0]
-        raise RoundFailed(f"no client took part in round 1; client {first.partition_id}: {first.reason}")

@@ -30,6 +30,21 @@ class ClientRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TurnedAway:
+    """A node that takes no part in a run.
+
+    Args:
+        node_id: its address in the network.
+        refusal: why; its number is what the node claimed, -1 where it claimed none.
+        text: the same as one line, for a log.
+    """
+
+    node_id: int
+    refusal: Refusal
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class KnownLedger:
     """How much of a client's ledger the server has seen: later it may be longer, never shorter.
 
@@ -67,6 +82,7 @@ class RunState:
         retired: clients that are left out from now on, with their reason.
         known: by partition number, the ledgers as of the last checkpoint.
         ended: why the run stopped here; empty while it goes on.
+        turned_away: nodes that could not join; told with the next round, then forgotten.
     """
 
     run: str
@@ -77,6 +93,7 @@ class RunState:
     retired: dict[int, Refusal] = field(default_factory=dict)
     known: dict[int, KnownLedger] = field(default_factory=dict)
     ended: str = ""
+    turned_away: tuple[TurnedAway, ...] = ()
 
     @property
     def seen(self) -> dict[int, KnownLedger]:
@@ -94,7 +111,12 @@ class RunState:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundOutcome:
-    """What one round gave, as one line of `rounds.jsonl` tells it."""
+    """What one round gave, as one line of `rounds.jsonl` tells it.
+
+    Args:
+        refused: clients that were asked and gave nothing usable.
+        turned_away: those that could not join before this round.
+    """
 
     round: int
     updates: dict[int, str]
@@ -103,6 +125,7 @@ class RoundOutcome:
     model: str
     metrics: dict[str, float]
     seconds: float
+    turned_away: tuple[Refusal, ...] = ()
 
     @property
     def line(self) -> str:
@@ -116,7 +139,8 @@ class RoundOutcome:
             **self.metrics,
             "participants": sorted(self.updates),
             "refused": [
-                {"partition_id": r.partition_id, "code": r.code, "reason": r.reason} for r in self.refused
+                {"partition_id": r.partition_id, "code": r.code, "reason": r.reason}
+                for r in (*self.refused, *self.turned_away)
             ],
             "seconds": round(self.seconds, 3),
             "input_model": self.input_model,

@@ -49,6 +49,7 @@ class MadeUpClient:
     key: SigningKey = field(default_factory=SigningKey.generate)
     lines: list[str] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
+    classes: list[tuple[str, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         terms = {"delta": 1e-5, "budget_epsilon": 8.0, "num_examples": self.num_examples}
@@ -113,6 +114,7 @@ class MadeUpClient:
         """Answer as an honest client would, unless it is told to change that."""
         if message.metadata.message_type == "query":
             asked = parse_describe_request(message)
+            self.classes.append(asked.classes)
             self.keep(asked.deliveries)
             return Description(
                 partition_id=self.partition_id,
@@ -226,7 +228,7 @@ class Watcher(RunObserver):
 class NoEvaluator:
     """Stands for an evaluator: two classes, and an accuracy of one half whatever the model."""
 
-    num_classes = 2
+    classes = ("cat", "dog")
 
     def evaluate(self, arrays: Arrays) -> Evaluation:
         """Return made-up figures."""

@@ -29,6 +29,14 @@ def client(
         typer.Option("--set", metavar="KEY=VALUE", help="data.*, runtime.device, ...; repeatable."),
     ] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Plain HTTP, to 127.0.0.1 only.")] = False,
+    keep_warm: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Seconds after its last message that the model stays loaded, else 300.",
+            show_default=False,
+        ),
+    ] = 300.0,
     log_format: Annotated[str, typer.Option(help="text or json.")] = "text",
     verbose: Annotated[bool, typer.Option("--verbose", help="Show what the SuperNode says too.")] = False,
 ) -> None:
@@ -44,7 +52,8 @@ def client(
         raise ConfigError(f"--log-format {log_format!r} is not known: give text or json")
     check_server(server, insecure=insecure)
     _check_keys(ca, key, insecure=insecure)
-    begin_logging(log_format, level=logging.DEBUG if verbose else logging.INFO)
+    level = logging.DEBUG if verbose else logging.INFO
+    begin_logging(log_format, level=level)
     options = ClientOptions(
         server=server,
         authority=None if insecure else ca,
@@ -55,6 +64,9 @@ def client(
         partition=partition,
         number=number,
         settings=_settings(assignments),
+        warm_seconds=keep_warm,
+        log_format=log_format,
+        log_level=level,
     )
     serve(options)
 

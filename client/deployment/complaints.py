@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 
+from common.flower_internals.node_output import BROKEN_OFF
+
 _log = logging.getLogger("fedledger.node")
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -40,6 +42,7 @@ _FATAL = (
 _LAME = (
     ("Heartbeat failed unexpectedly", "the server has forgotten this session"),
     ("Exception in thread", "a part of the SuperNode died"),
+    *((sign, "a message could not be fetched to its end") for sign in BROKEN_OFF),
     (_IGNORED, _REFUSED),
 )
 """What a SuperNode says that lives on, but is of no use any more; the last, twice running, as it also says it

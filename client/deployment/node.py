@@ -9,12 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.deployment import supernode_process
 from client.deployment.addresses import LOOPBACK, free_port
 from client.deployment.complaints import Complaints
+from common.flower_internals import supernode_process
+from common.flower_internals.node_output import MESSAGE_SIGNS
 from common.run_folder import write_atomically
 
 _log = logging.getLogger("fedledger.node")
@@ -29,6 +31,7 @@ _ENVIRONMENT = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "FLWR_LOG_LEVEL": "INFO",  # below it, nobody would hear of a message
     "PYTHONUNBUFFERED": "1",
     "NO_COLOR": "1",
 }
@@ -67,10 +70,16 @@ class Access:
 
 
 class Node:
-    """Keeps one SuperNode running, from `start` to `stop`."""
+    """Keeps one SuperNode running, from `start` to `stop`.
 
-    def __init__(self, options: NodeOptions) -> None:
+    Args:
+        options: how it reaches its server.
+        message_came: called, by a thread of its own, when a message is there or about to be.
+    """
+
+    def __init__(self, options: NodeOptions, message_came: Callable[[], None]) -> None:
         self._options = options
+        self._message_came = message_came
         self._stopping = threading.Event()
         self._process: subprocess.Popen[str] | None = None
         self._access: Access | None = None
@@ -138,6 +147,8 @@ class Node:
         try:
             for line in process.stdout or ():
                 complaints.hear(line)
+                if any(sign in line for sign in MESSAGE_SIGNS):
+                    self._message_came()
                 if complaints.is_lame:
                     process.terminate()
             return self._ended(process), self._wanted_gone or complaints.reason

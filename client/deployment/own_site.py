@@ -92,6 +92,33 @@ class OwnSite:
             )
 
 
+class SiteOnDemand:
+    """A site that is opened when it is first asked for, so that what is wrong with it is the answer.
+
+    Args:
+        facts: the site's own.
+    """
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._site: OwnSite | None = None
+
+    @property
+    def opened(self) -> OwnSite:
+        """The site; opened now if it is not yet.
+
+        Raises:
+            ConfigError, DataError, LedgerError: as `OwnSite`, again at each call until it can be opened.
+        """
+        if self._site is None:
+            self._site = OwnSite(self._facts)
+        return self._site
+
+    def open(self, context: Context) -> Site:
+        """Return the site for one message of a server, as `OwnSite.open`."""
+        return self.opened.open(context)
+
+
 def _is_ours(name: str) -> bool:
     return name.startswith(_OURS) and name not in _THEIRS
 

@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +13,9 @@ from pathlib import Path
 from types import FrameType
 
 from client.deployment.addresses import keep_loopback_off_proxies
-from client.deployment.bundle import BundleJudge
+from client.deployment.attendant import Attendance, Attendant
 from client.deployment.facts import Facts, own_folder, partition_of
 from client.deployment.node import Node, NodeOptions
-from client.deployment.own_site import OwnSite
-from client.deployment.worker import Worker
 from client.policy_file import PolicyFile
 from common.config import Settings
 from common.errors import ConfigError
@@ -27,6 +24,8 @@ from common.run_folder import RunFolder, exclusively, write_atomically
 _log = logging.getLogger("fedledger.client")
 
 _NUMBERS = 1_000_000
+_PATIENCE_SECONDS = 5.0
+"""The worker of a client that was killed may hold its folder for a moment longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +42,9 @@ class ClientOptions:
         partition: `I/N` of a named data set, or None.
         number: the client's number, or None where it follows from the partition or is drawn once.
         settings: of `--set`.
+        warm_seconds: how long after its last message the worker stays loaded.
+        log_format: `text` or `json`.
+        log_level: of `logging`.
     """
 
     server: str
@@ -54,31 +56,33 @@ class ClientOptions:
     partition: str | None
     number: int | None
     settings: Settings
+    warm_seconds: float = 300.0
+    log_format: str = "text"
+    log_level: int = logging.INFO
 
 
 def serve(options: ClientOptions) -> None:
     """Take part in runs until the process is asked to end.
 
     Raises:
-        ConfigError, DataError, LedgerError: before anything is sent, when the client cannot be opened.
+        ConfigError, ClientNotOpened: before anything is sent, when the client cannot be opened.
         CheckpointError: when another client uses the same folder.
     """
     os.umask(0o077)
     keep_loopback_off_proxies()
     state = options.state.expanduser().absolute()
     _make(state)
-    with exclusively(RunFolder(state)):
+    with exclusively(RunFolder(state), patience_seconds=_PATIENCE_SECONDS) as lock:
         facts = facts_of(options, state)
-        site = OwnSite(facts)
-        _introduce(facts, site)
-        node = Node(_node_options(options, facts, state))
-        judge = BundleJudge(frozenset(facts.policy.permitted_apps))
-        worker = Worker(node=node, judge=judge, site=site, number=facts.number)
-        with _until_asked_to_end() as stopping:
-            node.start()
+        attendant = Attendant(_attendance(options, facts, lock))
+        node = Node(_node_options(options, facts, state), attendant.message_came)
+        with _until_asked_to_end(attendant):
             try:
-                worker.run(stopping)
+                if attendant.open():
+                    node.start()
+                    attendant.run(node)
             finally:
+                attendant.close()
                 node.stop()
         _log.info("ended as it was asked to")
 
@@ -131,37 +135,32 @@ def _node_options(options: ClientOptions, facts: Facts, state: Path) -> NodeOpti
     )
 
 
-def _introduce(facts: Facts, site: OwnSite) -> None:
-    ledger = site.ledger.view
-    fields = {
-        "client": facts.number,
-        "num_examples": ledger.num_examples,
-        "ledger": ledger.genesis.ledger_id,
-        "entries": len(ledger.entries),
-    }
-    _log.info(
-        "client %d holds %d examples; ledger %s has %d entries",
-        *(facts.number, ledger.num_examples, ledger.genesis.ledger_id[:12], len(ledger.entries)),
-        extra={"fields": fields},
+def _attendance(options: ClientOptions, facts: Facts, lock: int) -> Attendance:
+    return Attendance(
+        facts=facts,
+        lock=lock,
+        warm_seconds=options.warm_seconds,
+        log_format=options.log_format,
+        log_level=options.log_level,
     )
-    if facts.policy.permit_reproducible_noise:
-        _log.warning("the policy permits reproducible noise: NOT PRIVATE")
 
 
 @contextmanager
-def _until_asked_to_end() -> Iterator[threading.Event]:
-    """Yield what SIGTERM and Ctrl-C set; a second one does not wait for the round that has begun."""
-    stopping = threading.Event()
+def _until_asked_to_end(attendant: Attendant) -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C stop the attendant; a second one does not wait for the round that has begun."""
+    asked = False
 
     def ask(signum: int, _: FrameType | None) -> None:
-        if stopping.is_set():
+        nonlocal asked
+        if asked:
             raise SystemExit(128 + signum)
-        stopping.set()
+        asked = True
+        attendant.stop()
         _log.info("ending; a round that has begun is finished first, another signal does not wait for it")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield stopping
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
+from typing import Protocol
 
 import httpx
 from flwr.app import Context, Message
@@ -12,9 +12,9 @@ from flwr.app import Context, Message
 from client.app import app
 from client.deployment.bundle import BundleJudge
 from client.deployment.local_api import LocalApi, Task
-from client.deployment.node import Access, Node
-from client.deployment.own_site import OwnSite
-from client.site import OWN_SITE
+from client.deployment.node import Access
+from client.deployment.worker_front import Front
+from client.site import OWN_SITE, Site
 from common.errors import FedLedgerError, MessageError, PolicyRefused
 from common.messages import reply_record
 from common.protocol import Refusal
@@ -22,57 +22,62 @@ from common.wire import Fields
 
 _log = logging.getLogger("fedledger.worker")
 
-_POLL_SECONDS = 0.2
-_NOT_READY_SECONDS = 0.3
 _STARTING_SECONDS = 60.0
+
+
+class OpensSites(Protocol):
+    """The client's own site, for one message after the other."""
+
+    def open(self, context: Context) -> Site:
+        """Return the site for one message of a server."""
 
 
 class Worker:
     """Answers a SuperNode's messages, one at a time; model and records stay loaded between them.
 
     Args:
-        node: the SuperNode that is kept running.
+        front: the client that keeps the SuperNode running.
         judge: decides which servers' apps are answered.
         site: the client's own.
         number: the client's number.
     """
 
-    def __init__(self, *, node: Node, judge: BundleJudge, site: OwnSite, number: int) -> None:
-        self._node = node
+    def __init__(self, *, front: Front, judge: BundleJudge, site: OpensSites, number: int) -> None:
+        self._front = front
         self._judge = judge
         self._site = site
         self._number = number
 
-    def run(self, stopping: threading.Event) -> None:
-        """Answer messages until `stopping` is set; a round that has begun is finished first."""
-        while not stopping.is_set():
-            access = self._node.access
+    def run(self) -> None:
+        """Answer messages until told to finish; a round that has begun is finished first."""
+        while not self._front.is_finishing:
+            access = self._front.access
             if access is None:
-                stopping.wait(_NOT_READY_SECONDS)
+                self._front.wait()
                 continue
             api = LocalApi(access)
             try:
-                self._serve(api, access, stopping)
+                self._serve(api, access)
             finally:
                 api.close()
 
-    def _serve(self, api: LocalApi, access: Access, stopping: threading.Event) -> None:
+    def _serve(self, api: LocalApi, access: Access) -> None:
         """Answer the messages of one SuperNode for as long as it runs."""
         heard = time.monotonic()
-        while not stopping.is_set() and self._node.access is access:
+        while not self._front.is_finishing and self._front.access is access:
             try:
                 worked = self._answer_next(api)
                 heard = time.monotonic()
             except httpx.TransportError:
                 if time.monotonic() - heard > _STARTING_SECONDS:
-                    self._node.restart(access, "it does not answer on this machine")
+                    self._front.replace(access, "it does not answer on this machine")
                 worked = False
             except Exception as error:  # noqa: BLE001 - whatever is wrong between the two, a new one may not have it
                 _log.debug("a message failed", exc_info=True)
-                self._node.restart(access, f"a message could not be handed over ({type(error).__name__})")
+                self._front.replace(access, f"a message could not be handed over ({type(error).__name__})")
                 return
             if not worked:
-                stopping.wait(_POLL_SECONDS)
+                self._front.wait()
 
     def _answer_next(self, api: LocalApi) -> bool:
         """Answer the next message, if there is one."""
@@ -80,12 +85,14 @@ class Worker:
         if taken is None:
             return False
         token, is_for_clients = taken
+        self._front.took()
         with api.task(token, is_for_clients=is_for_clients) as held:
             try:
                 task = held.pull()
                 held.push(self.answer(task), task.context)
             except httpx.TransportError as error:
                 raise RuntimeError("the SuperNode went away with a message") from error
+        self._front.gave()
         return True
 
     def answer(self, task: Task) -> Message:

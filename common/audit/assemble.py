@@ -20,7 +20,7 @@ from common.audit.implementation import (
 from common.audit.meaning import Meaning, explain, nothing_to_explain
 from common.audit.records import RunRecords
 from common.audit.report import AuditReport
-from common.audit.report_parts import ClientReport, LogReport, MechanismReport, RoundReport
+from common.audit.report_parts import ClientReport, LeftOut, LogReport, MechanismReport, RoundReport
 from common.audit.server_records import ServerRecords
 from common.audit.spending import MOST_EXACT_ROUNDS, History, Spent, largest_by_round
 from common.audit.standing import accounting_of, count_entries, guarantee_of
@@ -70,6 +70,7 @@ def assemble(
         rounds=_rounds(records, ledgers, run, spent),
         epsilon_by_round_exact=len(records.rounds) <= MOST_EXACT_ROUNDS,
         refusals=dict(sorted(Counter(r.code for entry in records.rounds for r in entry.refused).items())),
+        left_out=_left_out(records),
         breakdown=break_down(ledgers, [cost.epsilon for cost in spent]),
         mechanism=mechanism,
         accounting=accounting_report(),
@@ -133,6 +134,20 @@ def _client(ledger: ClientLedger, spent: Spent, records: RunRecords, run: str) -
         receipts=count_entries(ledger.view, Acknowledged),
         key_rotations=count_entries(ledger.view, KeyRotate),
         amendments=count_entries(ledger.view, Amend),
+    )
+
+
+def _left_out(records: RunRecords) -> tuple[LeftOut, ...]:
+    """List who gave nothing usable and why, by client; the same reason again is counted."""
+    seen: dict[tuple[int, str, str], list[int]] = {}
+    for entry in records.rounds:
+        for refusal in entry.refused:
+            key = (refusal.partition_id, refusal.code, refusal.reason)
+            seen.setdefault(key, []).append(entry.round)
+    parts = [(*key, rounds[0], len(rounds)) for key, rounds in seen.items()]
+    return tuple(
+        LeftOut(partition_id=number, code=code, reason=reason, round=first, times=times)
+        for number, code, reason, first, times in sorted(parts, key=lambda part: (part[0], part[3]))
     )
 
 

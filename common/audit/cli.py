@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common.audit.auditor import audit
 from common.audit.findings import grouped
-from common.audit.report import AuditReport, verdict
 from common.audit.wording import budget_text, counted, delta_text, epsilon_text, percent_text
+
+if TYPE_CHECKING:
+    from common.audit.report import AuditReport
 
 MOST_CLIENTS = 20
 MOST_FINDINGS = 5
@@ -40,6 +41,8 @@ def run(
 
     Exit status: 0 verified, 1 something in the records is wrong, 2 the records could not be read.
     """
+    from common.audit.auditor import audit  # the accountant takes a second; --help needs none
+
     report = audit(path, out=out)
     folder = path if out is None and report.subject == "run" else out
     typer.echo(summary(report, folder / "report.html" if folder else None))
@@ -52,6 +55,8 @@ def summary(report: AuditReport, page: Path | None) -> str:
     Args:
         page: where report.html is, None where none was written.
     """
+    from common.audit.report import verdict
+
     lines = [f"{verdict(report)}.", ""]
     lines += [f"{label:<14} {value}" for label, value in _figures(report)]
     lines += [*_clients(report), *_findings(report)]

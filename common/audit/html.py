@@ -112,6 +112,7 @@ def _context(report: AuditReport) -> dict[str, Any]:
         "finite": math.isfinite,
         "MOST_FINDINGS": MOST_FINDINGS,
         "MOST_IDS": MOST_IDS,
+        "MOST_LISTED": MOST_LISTED,
     } | _figures(report)
 
 

@@ -12,7 +12,14 @@ from common.audit.findings import Finding, count
 from common.audit.meaning import Meaning
 from common.audit.practice import PRACTICE
 from common.audit.records import Evaluation, Partitions, Subject
-from common.audit.report_parts import AccountingReport, ClientReport, LogReport, MechanismReport, RoundReport
+from common.audit.report_parts import (
+    AccountingReport,
+    ClientReport,
+    LeftOut,
+    LogReport,
+    MechanismReport,
+    RoundReport,
+)
 from common.audit.wording import budget_text, counted, epsilon_text
 
 SCHEMA = "fedledger-report/2"
@@ -32,6 +39,7 @@ class AuditReport:
         delta: largest over the readable clients; 0.0 when none is readable.
         unreadable: partitions whose ledger is damaged.
         refusals: how often clients refused to train in this run, by code.
+        left_out: which clients those were, and why.
         settings: `section.key` to value, as in config.toml.
         code_digest: SHA-256 over the source of the installation that made this report.
         log: the server's log, None where there is none or it is damaged.
@@ -52,6 +60,7 @@ class AuditReport:
     unreadable: tuple[int, ...]
     rounds: tuple[RoundReport, ...]
     refusals: dict[str, int]
+    left_out: tuple[LeftOut, ...]
     epsilon_by_round_exact: bool
     breakdown: Breakdown
     mechanism: MechanismReport

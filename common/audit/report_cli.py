@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from common.audit.diff import Comparison, compare
-from common.audit.diff_text import as_page, as_text
-from common.audit.report_files import SCHEMA_FILE, read_source
 from common.run_folder import write_atomically
+
+if TYPE_CHECKING:
+    from common.audit.diff import Comparison
 
 
 def schema() -> None:
     """Print the JSON Schema of report.json."""
+    from common.audit.report_files import SCHEMA_FILE
+
     typer.echo(SCHEMA_FILE.read_text(encoding="utf-8"), nl=False)
 
 
@@ -34,6 +36,10 @@ def diff(
 
     Exit status: 0 the two were compared, 2 one of them could not be read.
     """
+    from common.audit.diff import compare  # the accountant takes a second; --help needs none
+    from common.audit.diff_text import as_page, as_text
+    from common.audit.report_files import read_source
+
     comparison = compare(read_source(first), read_source(second))
     if html is not None:
         write_atomically(html, as_page(comparison).encode())

@@ -63,6 +63,24 @@ class RoundReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A client that gave nothing usable for one reason, as the server noted it.
+
+    Args:
+        partition_id: its number, as it or the server gave it; -1 where it gave none.
+        code: the kind of reason.
+        round: the first such round.
+        times: how many rounds.
+    """
+
+    partition_id: int
+    code: str
+    reason: str
+    round: int
+    times: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class MechanismReport:
     """What clients computed under protection, as recorded in their ledgers, distinct values only."""
 

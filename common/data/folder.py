@@ -57,6 +57,16 @@ def load_folder(data_dir: Path | None, *, image_size: int, seed: int) -> DataSpl
     return DataSplit(train=train, test=test, description=description)
 
 
+def load_public(data_dir: Path, *, image_size: int) -> ImageData:
+    """Load the test/ of a folder that need hold nothing else: whoever only evaluates needs no records.
+
+    Raises:
+        DataError: naming what is missing, empty or unreadable.
+    """
+    root = data_dir.expanduser().resolve()
+    return _decode(root, _list_images(root, "test"), image_size)
+
+
 def _existing(data_dir: Path | None) -> Path:
     if data_dir is None:
         raise DataError(f"dataset 'folder' needs --data-dir DIR: {_LAYOUT}")

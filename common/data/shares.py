@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.config import DataSettings, RunConfig
-from common.data import DataSplit, load_data, partition
+from common.data import DataSplit, ImageData, load_data, partition
+from common.data.folder import load_public
 from common.models import model_spec
 
 _loading = threading.RLock()
@@ -24,6 +25,18 @@ def split_of(config: RunConfig) -> DataSplit:
     """
     with _loading:
         return _split(config.data, model_spec(config.model.name).image_size, config.runtime.seed)
+
+
+def public_images_of(config: RunConfig) -> ImageData:
+    """Return the test images that the settings name; a folder of nothing but test/ is enough for them.
+
+    Raises:
+        DataError: when they cannot be read.
+    """
+    place = Path(config.data.data_dir).expanduser()
+    if config.data.dataset == "folder" and (place / "test").is_dir() and not (place / "train").exists():
+        return load_public(place, image_size=model_spec(config.model.name).image_size)
+    return split_of(config).test
 
 
 def shares_of(config: RunConfig) -> list[NDArray[np.int64]]:

@@ -60,13 +60,17 @@ class SecretRequired:
 
 def run_superlink() -> None:
     """Run `flower-superlink` in this process, with the arguments in `sys.argv`."""
-    _script("flower-superlink")()
+    command("flower-superlink")()
 
 
-def _script(name: str) -> Callable[[], Any]:
-    """Return what one of Flower's commands runs."""
+def command(name: str) -> Callable[[], Any]:
+    """Return what one of Flower's commands runs.
+
+    Raises:
+        ConfigError: when it is not installed.
+    """
     found = list(entry_points(group="console_scripts", name=name))
     if not found:
         raise ConfigError(f"{name} is not installed: pip install 'fedledger[train]'")
-    command: Callable[[], Any] = found[0].load()
-    return command
+    loaded: Callable[[], Any] = found[0].load()
+    return loaded

@@ -11,11 +11,8 @@ from typing import Annotated
 import typer
 
 from common.errors import ConfigError
-from common.planning.html import render
-from common.planning.plan import make_plan
 from common.planning.question import DEFAULT_PARAMETERS
 from common.planning.request import Request, question_of
-from common.planning.text import as_record, as_text
 from common.run_folder import write_atomically
 
 FITS, DOES_NOT_FIT = 0, 1
@@ -69,6 +66,10 @@ def run(
     typed = {name: value for name, value in locals().items() if name not in {"as_json", "out"}}
     if out is not None and out.suffix.lower() not in {".html", ".htm"}:
         raise ConfigError(f"--out {out} is not an HTML file: give a name that ends in .html")
+    from common.planning.html import render  # the accountant takes a second; --help needs none
+    from common.planning.plan import make_plan
+    from common.planning.text import as_record, as_text
+
     plan = make_plan(question_of(Request(**typed)))
     if out is not None:
         write_atomically(out, render(plan).encode("utf-8"))

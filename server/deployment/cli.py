@@ -76,11 +76,14 @@ def revoke(
     typer.echo(f"{entry.name} is revoked: its key is refused from its next request on.")
 
 
-def status(state: StateOption = Path("server-state")) -> None:
-    """Show the running server, its nodes and its runs."""
+def status(
+    state: StateOption = Path("server-state"),
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show the running server, its clients with what is left of their budgets, and its runs."""
     from server.deployment.status import print_status
 
-    print_status(state)
+    print_status(state, as_json=as_json)
 
 
 def server(

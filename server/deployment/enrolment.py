@@ -96,7 +96,8 @@ class Enrolments:
     def enroll(self, nodes: Nodes, name: str, public_key: bytes) -> Enrolled:
         """Let a client connect.
 
-        An enrolment that was interrupted after SuperLink took the key is completed.
+        An enrolment that was interrupted after SuperLink took the key is completed, and one that SuperLink
+        has forgotten (its database was lost) is made again.
 
         Raises:
             ConfigError: when the name or the key is enrolled, or the key was once revoked.
@@ -104,7 +105,7 @@ class Enrolments:
         """
         check_name(name)
         with self._exclusively():
-            known = self.all()
+            known = _without_forgotten(self.all(), nodes, name, public_key)
             _refuse_known(known, name, public_key.decode())
             entry = Enrolled(
                 name=name,
@@ -153,6 +154,14 @@ class Enrolments:
             os.close(descriptor)
 
 
+def _without_forgotten(known: list[Enrolled], nodes: Nodes, name: str, public_key: bytes) -> list[Enrolled]:
+    """Return the list without this very enrolment, if SuperLink does not know of it."""
+    if _node_of(nodes, public_key) is not None:
+        return known
+    this = (name, public_key.decode(), "")
+    return [entry for entry in known if (entry.name, entry.public_key, entry.revoked_at) != this]
+
+
 def _refuse_known(known: list[Enrolled], name: str, public_key: str) -> None:
     for entry in known:
         if entry.public_key == public_key and entry.revoked_at:
@@ -170,10 +179,16 @@ def _refuse_known(known: list[Enrolled], name: str, public_key: str) -> None:
 
 
 def _register(nodes: Nodes, name: str, public_key: bytes) -> int:
+    number = _node_of(nodes, public_key)
+    return nodes.register(public_key, name) if number is None else number
+
+
+def _node_of(nodes: Nodes, public_key: bytes) -> int | None:
+    """Return the number under which SuperLink lets a key connect."""
     for node in nodes.nodes():
         if node.public_key == public_key and node.status != "unregistered":
             return node.node_id
-    return nodes.register(public_key, name)
+    return None
 
 
 def _unregister(nodes: Nodes, node_id: int) -> None:

@@ -136,7 +136,7 @@ class Exchange:
         kept = [(n, v) for n, v in response.headers.items() if n in _PASSED_BACK or n.startswith(_OWN_PREFIX)]
         await self._start(response.status_code, kept)
         try:
-            async for data in response.aiter_raw():
+            async for data in _pieces(response):
                 self._metrics.bytes_sent += len(data)
                 await self._put(data, more=True)
         except httpx.HTTPError:
@@ -209,6 +209,15 @@ class Exchange:
 
     def _too_large(self) -> Denied:
         return Denied(413, f"the body is larger than {self._limits.body_bytes} bytes")
+
+
+async def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Yield an answer as it comes, or whole where it was read already."""
+    if response.is_stream_consumed:
+        yield response.content
+        return
+    async for data in response.aiter_raw():
+        yield data
 
 
 def _is_slow(count: int, seconds: float, limits: Limits) -> bool:

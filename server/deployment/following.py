@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from common.run_folder import RunFolder
@@ -14,10 +15,14 @@ class Follower:
 
     Args:
         folder: the run's; what stands in it now was shown by another.
+        names: returns the names of enrolled clients by their nodes.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, names: Callable[[], Mapping[int, str]] = dict) -> None:
         self._path = folder.progress
+        self._names = names
+        self._clients: dict[int, str] = {}
+        self._told = False
         self._offset = self._path.stat().st_size if self._path.exists() else 0
         self.ended = False
 
@@ -42,12 +47,17 @@ class Follower:
 
     def _show(self, display: RunDisplay, event: dict[str, Any]) -> None:
         match event["event"]:
+            case "turned-away":
+                self._told = True
+                who = self._names().get(event["node"]) or _client(event["number"])
+                display.warn(f"{who} refused: {event['why']}")
             case "joined":
+                self._learn(event.get("numbers", {}))
                 display.joined(
                     clients=event["clients"],
                     examples=event["examples"],
                     done=event["done"],
-                    refused=event["refused"],
+                    refused=() if self._told else event["refused"],
                 )
             case "round-started":
                 display.round_started(event["cohort"])
@@ -58,12 +68,26 @@ class Follower:
                     event["round"],
                     accuracy=event["accuracy"],
                     spent=event["spent"],
-                    refused=[(partition_id, reason) for partition_id, reason in event["refused"]],
+                    refused=self._named(event["refused"]),
                     seconds=event["seconds"],
                 )
+            case "round-failed":
+                for who, reason in self._named(event["refused"]):
+                    display.warn(f"{who} refused: {reason}")
             case "ended":
                 self.ended = True
                 display.ended(event["reason"])
+
+    def _learn(self, numbers: Mapping[str, int]) -> None:
+        names = self._names()
+        self._clients = {int(number): names[node] for number, node in numbers.items() if node in names}
+
+    def _named(self, refused: list[list[Any]]) -> list[tuple[str, str]]:
+        return [(self._clients.get(number) or _client(number), str(reason)) for number, reason in refused]
+
+
+def _client(number: int) -> str:
+    return f"client {number}" if number >= 0 else "a node"
 
 
 def _parsed(line: bytes) -> Any:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
+from common.flower_internals.fleet_guard import MISDEEDS
 from server.deployment.admission import Admission, Denied
 from server.deployment.exchange import ROUTES, Exchange, PeerGone, Receive, Send
 from server.deployment.limits import LOG_LINES, Allowance, Limits
@@ -18,6 +21,9 @@ _log = logging.getLogger("fedledger.gateway")
 
 _UNAUTHORISED, _NOT_ACTIVATED = 401, 412
 _ACTIVATE = b"/v1/fleet/activate-node"
+_REFUSALS = frozenset({401, 403, 413})
+"""Answers by which SuperLink, and our guard in it, refuses a node whose key is enrolled."""
+_MOST_DETAIL_BYTES = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +81,11 @@ class Gateway:
         if exchange.method != "POST":
             raise Denied(405, "only POST is served here")
         headers = exchange.headers()
-        with self._admission.admit(headers, exchange.peer):
+        with self._admission.admit(headers, exchange.peer) as name:
             exchange.check_body(headers)
-            await self._pass_on(exchange, headers)
+            await self._pass_on(exchange, headers, name)
 
-    async def _pass_on(self, exchange: Exchange, headers: Mapping[str, str]) -> None:
+    async def _pass_on(self, exchange: Exchange, headers: Mapping[str, str], name: str) -> None:
         request = self._upstream.client.build_request(
             "POST", ROUTES[exchange.target], headers=exchange.passed_on(headers), content=exchange.body()
         )
@@ -90,9 +96,21 @@ class Gateway:
         except httpx.TransportError:
             raise Denied(503, "the server is starting again: try again") from None
         try:
+            if (sent := await _misdeed(response)) is not None:
+                raise Denied(response.status_code, f"{name} sent {sent}")
             await exchange.give(response)
         finally:
             await response.aclose()
+
+
+async def _misdeed(response: httpx.Response) -> str | None:
+    """Return what a node sent that none of ours does, by SuperLink's answer; None where that passes."""
+    length = response.headers.get("content-length", "")
+    if response.status_code not in _REFUSALS or not length.isdigit() or int(length) > _MOST_DETAIL_BYTES:
+        return None
+    with suppress(ValueError, KeyError, TypeError):
+        return MISDEEDS.get(json.loads(await response.aread())["detail"])
+    return None
 
 
 def _as_nodes_hear_it(target: bytes, denied: Denied) -> Denied:

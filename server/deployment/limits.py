@@ -15,11 +15,12 @@ LOG_LINES = (0.5, 30)
 class Limits:
     """The gateway's limits.
 
-    Flower sends a model of any size in objects of at most 5 MiB, one a request, two at a time; so none of
-    these limits the size of a model.
+    Flower sends a model of any size in objects of at most 5 MiB, one a request, two at a time; so of these
+    only `reply_bytes` limits the size of a model.
 
     Args:
         body_bytes: largest body of a request.
+        reply_bytes: largest sum of the objects of one reply; no model of ours comes near.
         connections: open connections in all.
         connections_of_one_address: open connections of one address; many sites may share one.
         requests_at_a_time: requests of one enrolled key that may be under way.
@@ -34,6 +35,7 @@ class Limits:
     """
 
     body_bytes: int = 64 * MIB
+    reply_bytes: int = 512 * MIB
     connections: int = 2048
     connections_of_one_address: int = 512
     requests_at_a_time: int = 16

@@ -10,10 +10,11 @@ from pathlib import Path
 from common.audit.auditor import audit
 from common.audit.report import AuditReport
 from common.config import RunConfig, to_toml
-from common.errors import CheckpointError
+from common.errors import CheckpointError, FolderInUse
 from common.flower_internals.bundle import build_bundle
 from common.flower_internals.control import FlowerRefused, RunInfo
 from common.run_folder import RunFolder, exclusively, write_atomically
+from server.deployment.enrolment import Enrolments
 from server.deployment.errors import ServerFailed
 from server.deployment.following import Follower
 from server.deployment.state_folder import StateFolder
@@ -87,22 +88,46 @@ def who_is_here(state: Path) -> tuple[list[str], list[str]]:
     return here, [entry.name for entry in entries if entry.node_id not in online]
 
 
-def submit(order: Order) -> int:
-    """Hand the run to SuperLink and return its id there.
+def names_of_nodes(state: Path) -> dict[int, str]:
+    """Return the names of all clients that were ever enrolled, by their nodes."""
+    return {entry.node_id: entry.name for entry in Enrolments(StateFolder(state).enrolments).all()}
+
+
+def submit(order: Order, say: Callable[[str], None] = lambda _: None) -> int:
+    """Hand the run to SuperLink and return its id there; that of the run which goes on in its folder already.
+
+    A run goes on when the command that watches it ends: the same command with --resume watches it again.
 
     Raises:
-        CheckpointError: when the folder cannot be written, or a run goes on in it.
+        CheckpointError: when the folder cannot be written, or another process than a run uses it.
         FlowerRefused: when SuperLink refuses the run.
     """
     folder = order.folder
     if not folder.config.exists():
         write_atomically(folder.config, to_toml(order.config).encode())
-    with exclusively(folder):
-        folder.stop_request.unlink(missing_ok=True)
+    try:
+        with exclusively(folder):
+            folder.stop_request.unlink(missing_ok=True)
+    except FolderInUse:
+        if (goes_on := _run_in(order)) is None:
+            raise
+        say("This run goes on already; from here on it is watched again.")
+        return goes_on
     with with_control(order.state) as (control, _):
         run_id = control.start_run(build_bundle(), order.config.flat())
     StateFolder(order.state).remember_run(run_id, folder.root)
     return run_id
+
+
+def _run_in(order: Order) -> int | None:
+    """Return the run that goes on in the order's folder, as far as this server knows."""
+    noted = StateFolder(order.state).folders_of_runs()
+    ids = [run_id for run_id, folder in noted.items() if folder == str(order.folder.root)]
+    if not ids:
+        return None
+    with with_control(order.state) as (control, _):
+        run = control.runs(ids[-1])[0]
+    return None if run.finished else run.run_id
 
 
 def watch(order: Order, run_id: int, follower: Follower, display: RunDisplay) -> None:

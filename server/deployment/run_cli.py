@@ -14,7 +14,7 @@ import typer
 
 from common.audit.cli import REFUTED, VERIFIED, summary
 from common.config import RunConfig, Settings, join_assignments, parse_assignment, read_toml, resolve
-from common.errors import ConfigError
+from common.errors import ConfigError, DataError
 from common.new_run import new_root, settings_of, with_absolute_paths
 from server.deployment.cli import StateOption
 
@@ -73,21 +73,39 @@ def _settings(
     defaults: Settings = {TIMEOUT_KEY: TIMEOUT_SECONDS, "runtime.ledgers": str(state.absolute() / "ledgers")}
     counted: Settings = {} if clients is None else {CLIENTS_KEY: clients}  # a resumed run waits for as many
     settings = resolve({**defaults, **counted, **file, **joined})
-    return with_absolute_paths(settings, new_root(settings))
+    return with_absolute_paths(_with_images_found(settings), new_root(settings))
+
+
+def _with_images_found(config: RunConfig) -> RunConfig:
+    """Name the folder of images so that the run's process, which works elsewhere, finds it.
+
+    Raises:
+        DataError: when it is not there.
+    """
+    if not config.data.data_dir:
+        return config
+    place = Path(config.data.data_dir).expanduser().absolute()
+    if config.data.dataset == "folder" and not place.is_dir():
+        raise DataError(f"data folder {config.data.data_dir!r} does not exist: name that of the test images")
+    return config.model_copy(update={"data": config.data.model_copy(update={"data_dir": str(place)})})
 
 
 def _make(order: Order) -> int:
     from server.deployment.following import Follower
-    from server.deployment.run import report_on, submit, wait_for_clients, watch
+    from server.deployment.run import names_of_nodes, report_on, submit, wait_for_clients, watch
     from server.display import RunDisplay, Screen
 
     console = Screen(highlight=False)
     if order.config.stamp:
         console.print(f"[bold red]{order.config.stamp}[/]")
-    wait_for_clients(order, lambda line: console.print(line, soft_wrap=True, markup=False))
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True, markup=False)
+
+    wait_for_clients(order, say)
     display = RunDisplay(console, rounds=order.config.federation.num_server_rounds)
-    follower = Follower(order.folder)
-    run_id = submit(order)
+    follower = Follower(order.folder, lambda: names_of_nodes(order.state))
+    run_id = submit(order, say)
     display.start()
     try:
         with _stopping(order, run_id, display) as stop:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from common.flower_internals.control import ControlApi, NodeInfo
+from common.flower_internals.control import ControlApi
 from server.deployment.enrolment import Enrolled, Enrolments
+from server.deployment.overview import (
+    BudgetLeft,
+    ClientStanding,
+    RunStanding,
+    standing_of_clients,
+    standing_of_run,
+)
 from server.deployment.serving import control_api
-from server.deployment.state_folder import StateFolder
+from server.deployment.state_folder import Running, StateFolder
 
 _LATEST_RUNS = 10
 _PIPED_WIDTH = 160
@@ -46,14 +57,24 @@ def _in_words(entry: Enrolled) -> str:
     return f"{entry.name}  {since}" + (f", revoked {entry.revoked_at}" if entry.revoked_at else "")
 
 
-def print_status(state: Path) -> None:
-    """Print the server's addresses, a table of nodes and one of runs.
+def print_status(state: Path, *, as_json: bool = False) -> None:
+    """Print the server's addresses, its clients with their budgets, and its latest runs.
 
     Raises:
         ServerFailed: when no server runs on the folder.
     """
     folder = StateFolder(state)
     running = folder.running()
+    folders = folder.folders_of_runs()
+    with with_control(state) as (control, enrolments):
+        clients = standing_of_clients(
+            enrolments.all(), control.nodes(), folders.values(), default_home=folder.ledgers
+        )
+        latest = control.runs()[:_LATEST_RUNS]
+    runs = [standing_of_run(run, folders.get(run.run_id, "")) for run in latest]
+    if as_json:
+        print(json.dumps(_record(running, clients, runs), indent=1))
+        return
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_PIPED_WIDTH)
@@ -62,35 +83,59 @@ def print_status(state: Path) -> None:
         f"metrics http://{running.metrics}/metrics",
         soft_wrap=True,
     )
-    with with_control(state) as (control, enrolments):
-        nodes = {node.node_id: node for node in control.nodes()}
-        runs = control.runs()[:_LATEST_RUNS]
-        console.print(_node_table(enrolments.all(), nodes))
-    folders = folder.folders_of_runs()
-    table = Table("run", "status", "since", "folder", title="Runs", title_justify="left")
-    for run in runs:
-        table.add_row(str(run.run_id), run.status, run.pending_at[:19], Text(folders.get(run.run_id, "")))
-    console.print(table if runs else "No runs yet.")
+    console.print(_client_table(clients) if clients else "Nobody is enrolled.")
+    console.print(_run_table(runs) if runs else "No runs yet.")
 
 
-def _node_table(entries: list[Enrolled], nodes: dict[int, NodeInfo]) -> Table:
-    table = Table("client", "status", "last seen", "node", title="Clients", title_justify="left")
-    for entry in entries:
-        node = nodes.get(entry.node_id)
-        table.add_row(entry.name, _status(entry, node), _seen(node), str(entry.node_id))
+def _record(running: Running, clients: list[ClientStanding], runs: list[RunStanding]) -> dict[str, Any]:
+    """Return the status for programs: times in seconds since 1970, an infinite epsilon as null."""
+    return {
+        "server": running.model_dump(),
+        "clients": [{**asdict(client), "budget": _budget_record(client.budget)} for client in clients],
+        "runs": [{**asdict(run), "run_id": str(run.run_id)} for run in runs],
+    }
+
+
+def _budget_record(budget: BudgetLeft | None) -> dict[str, Any] | None:
+    if budget is None:
+        return None
+    spent = budget.spent if math.isfinite(budget.spent) else None
+    return {**asdict(budget), "spent": spent, "left": budget.left}
+
+
+def _client_table(clients: list[ClientStanding]) -> Table:
+    columns = ("client", "status", "last seen", "examples", "epsilon spent", "left", "at delta", "node")
+    table = Table(*columns, title="Clients", title_justify="left")
+    for client in clients:
+        table.add_row(
+            client.name, client.status, _ago(client.last_seen), *_budget(client.budget), str(client.node_id)
+        )
     return table
 
 
-def _status(entry: Enrolled, node: NodeInfo | None) -> str:
-    if entry.revoked_at:
-        return "revoked"
-    if node is None or node.status == "unregistered":
-        return "unknown to SuperLink: enroll it again"
-    return "never seen" if node.status == "registered" else node.status
+def _budget(budget: BudgetLeft | None) -> tuple[str, str, str, str]:
+    """Return the cells of a client's budget; without a run, the server has not seen its ledger."""
+    if budget is None:
+        return ("-",) * 4
+    limit = "no budget" if budget.left is None else f"{budget.left:.3f} of {budget.budget:g}"
+    return f"{budget.num_examples:,}", f"{budget.spent:.3f}", limit, f"{budget.delta:.3g}"
 
 
-def _seen(node: NodeInfo | None) -> str:
-    if node is None or node.last_seen is None:
+def _run_table(runs: list[RunStanding]) -> Table:
+    table = Table("run", "status", "round", "since", "folder", title="Runs", title_justify="left")
+    for run in runs:
+        table.add_row(str(run.run_id), run.status, _progress(run), run.since[:19], Text(run.folder))
+    return table
+
+
+def _progress(run: RunStanding) -> str:
+    if run.round is None:
+        return "-"
+    return str(run.round) if run.rounds is None else f"{run.round} of {run.rounds}"
+
+
+def _ago(moment: float | None) -> str:
+    if moment is None:
         return "never"
-    ago = max(0, round(time.time() - node.last_seen))
-    return f"{ago} s ago" if ago < 120 else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(node.last_seen))
+    ago = max(0, round(time.time() - moment))
+    return f"{ago} s ago" if ago < 120 else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))

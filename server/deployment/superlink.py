@@ -10,13 +10,16 @@ import shutil
 import socket
 import ssl
 import sys
+import time
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import httpx
 
+from common.flower_internals.control import ControlApi, FlowerRefused
 from server.deployment.errors import ServerFailed
 from server.deployment.metrics import Metrics
+from server.deployment.orphans import end_orphans
 from server.deployment.pki import make_server_certificate
 from server.deployment.state_folder import StateFolder
 
@@ -46,6 +49,7 @@ class SuperLink:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self._output: asyncio.Task[None] | None = None
+        self._began = 0.0
         self.port = free_port()
         self.context = self._prepare()
 
@@ -83,6 +87,7 @@ class SuperLink:
         if not await self._answers_in_time():
             await self.stop()
             raise ServerFailed(f"SuperLink did not start: {self._state.log} says why")
+        await asyncio.to_thread(self._end_orphans)
 
     async def watch(self) -> None:
         """Start it again whenever it ends, after pauses that grow while it does not come up."""
@@ -96,7 +101,11 @@ class SuperLink:
                 _log.error("SuperLink ended (status %s); it is started again", status)
             await asyncio.sleep(pause)
             await self._spawn()
-            pause = 1.0 if await self._answers_in_time() else min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            if not await self._answers_in_time():
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                continue
+            pause = 1.0
+            await asyncio.to_thread(self._end_orphans)
 
     async def stop(self) -> None:
         """End it, its SuperExec and the run that goes on; wait for it."""
@@ -115,8 +124,19 @@ class SuperLink:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._output, 2.0)
 
+    def _end_orphans(self) -> None:
+        """End the runs that went on when the last SuperLink ended; nobody else may have begun one yet."""
+        authority, secret = self._state.authority.read_bytes(), self._state.secret.read_text(encoding="ascii")
+        try:
+            with contextlib.closing(ControlApi(self.address, authority, secret)) as control:
+                for run_id in end_orphans(control, self._began):
+                    _log.warning("run %d ended with the SuperLink that it ran on", run_id)
+        except FlowerRefused as error:
+            _log.warning("runs that SuperLink left behind end by themselves, in a minute (%s)", error)
+
     async def _spawn(self) -> None:
         self._state.new_secret()
+        self._began = time.time()
         self._process = await asyncio.create_subprocess_exec(
             *self._command(),
             stdin=asyncio.subprocess.PIPE,  # its end tells SuperLink that this process is gone

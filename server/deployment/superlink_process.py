@@ -10,7 +10,9 @@ import threading
 import time
 from pathlib import Path
 
+from common.flower_internals.fleet_guard import guard_fleet_api
 from common.flower_internals.superlink import guard_control_api, run_superlink
+from server.deployment.limits import Limits
 
 _PAUSE_SECONDS = 1.0
 
@@ -24,6 +26,7 @@ def main() -> None:
     threading.Thread(target=_end_with_the_server, daemon=True).start()
     threading.Thread(target=_keep_superexec, args=(superexec,), daemon=True).start()
     guard_control_api(Path(secret_file).read_text(encoding="ascii"))
+    guard_fleet_api(Limits().reply_bytes)
     sys.argv = ["flower-superlink", *superlink]
     run_superlink()
 
@@ -37,7 +40,8 @@ def _end_with_the_server() -> None:
 
 def _keep_superexec(arguments: list[str]) -> None:
     """Keep the process that starts ServerApps; it ends by itself when this one does."""
-    command = ["flower-superexec", *arguments, "--parent-pid", str(os.getpid())]
+    launcher = [sys.executable, "-m", "server.deployment.superexec_process"]
+    command = [*launcher, *arguments, "--parent-pid", str(os.getpid())]
     while True:
         subprocess.run(command, check=False, stdin=subprocess.DEVNULL)  # noqa: S603 - our own arguments
         time.sleep(_PAUSE_SECONDS)

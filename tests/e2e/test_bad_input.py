@@ -23,10 +23,13 @@ from common.config import resolve
 from common.errors import ConfigError
 from common.ledger import SigningKey, read_ledger
 from common.run_folder import RunFolder, exclusively
+from server.deployment.node_keys import make_client_key
+from server.deployment.pki import make_server_certificate
 from server.observer import RunObserver
 from simulations import harness
 from simulations.harness import simulate
 from tests.command_line import SCRIPT, Outcome, run_command, start_command
+from tests.real_clients import POLICY
 
 PAGE = SCRIPT.parent / "docs" / "mistakes.md"
 ROW = re.compile(r"^\| `fedledger ?([^`]*)` \|(.*)\|$", re.MULTILINE)
@@ -79,6 +82,22 @@ def make_settings_files() -> None:
         Path(name).write_text(text)
     Path("picture.png").write_bytes(Path("images/train/cat/00.png").read_bytes())
     SigningKey.generate().save(Path("protected.key"), "correct horse")
+
+
+def make_deployment_files() -> None:
+    for folder in ("pki", "other-pki"):
+        make_server_certificate(Path(folder), ["localhost"])
+    Path("half-ca").mkdir()
+    shutil.copy("pki/ca.crt", "half-ca")
+    make_client_key(Path("keys"), "site-a")
+    policies = {
+        "policy.toml": POLICY,
+        "misspelled-policy.toml": POLICY.replace("epsilon", "epsilonn", 1),
+        "lax-policy.toml": POLICY.replace("0.5", "0", 1),
+        "foreign-app.toml": f'{POLICY}permitted-apps = ["any"]\n',
+    }
+    for name, text in policies.items():
+        Path(name).write_text(text)
 
 
 class StopAfterOneRound(RunObserver):
@@ -157,6 +176,7 @@ def world(tmp_path_factory) -> Path:
     try:
         make_data_folders()
         make_settings_files()
+        make_deployment_files()
         make_runs()
     finally:
         os.chdir(before)
@@ -178,8 +198,12 @@ def at_home(world, monkeypatch) -> Path:
     monkeypatch.setenv("HOME", str(world))
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
+    umask = os.umask(0)
+    os.umask(umask)
     yield world
-    shutil.rmtree(world / "runs", ignore_errors=True)
+    os.umask(umask)
+    for name in ("runs", "site", "made", "made-state"):
+        shutil.rmtree(world / name, ignore_errors=True)
 
 
 def the_line(world: Path, outcome: Outcome) -> str:

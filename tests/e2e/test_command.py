@@ -7,12 +7,14 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from common.code import code_digest
 from common.config import RunConfig, read_toml, resolve
 from tests.command_line import Outcome, run_command, start_command
 
@@ -81,6 +83,12 @@ def report_of(root: Path) -> dict:
 def bodies(root: Path, kind: str) -> list[dict]:
     lines = [line for path in sorted((root / "ledgers").iterdir()) for line in path.read_text().splitlines()]
     return [entry for line in lines if (entry := json.loads(line)["entry"])["type"] == kind]
+
+
+def test_the_version_names_the_code_that_charges_name():
+    outcome = run_command("--version")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.strip() == f"fedledger {version('fedledger')}, code {code_digest()}"
 
 
 def test_a_run_succeeds_and_says_what_it_spent(finished):

@@ -62,6 +62,19 @@ def test_a_client_describes_itself_by_public_facts(context):
     assert (reply.partition_id, reply.num_examples, len(reply.ledger_lines)) == (1, 24, 1)
 
 
+@pytest.mark.parametrize("names", [("dog", "cat"), ("cat",), ("cat", "dog", "eel"), ("Cat", "dog")])
+def test_a_client_whose_classes_are_others_takes_no_part_and_does_not_tell_them(context, names, caplog):
+    reply = ask(message(describe_request_record(DescribeRequest(run="run", classes=names)), "query"), context)
+    assert isinstance(reply, Refusal)
+    assert (reply.code, "not named like the" in reply.reason) == ("config", True)
+    assert not any(word in reply.reason for word in ("cat", "dog", "eel"))
+
+
+def test_a_client_with_the_very_classes_takes_part(context):
+    asked = DescribeRequest(run="run", classes=("cat", "dog"))
+    assert isinstance(ask(message(describe_request_record(asked), "query"), context), Description)
+
+
 def test_a_client_trains_and_answers_with_its_update(context):
     reply = ask(train_message(), context)
     assert isinstance(reply, Update)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -75,8 +76,9 @@ def request(site: Site, *, run: str = "run", number: int = 1, arrays: Arrays = M
         target_epsilon=None,
         planned_rounds=3,
     )
+    nonce = hashlib.sha256(f"{run} {number}".encode()).hexdigest()
     return TrainRequest(
-        run=run, round=number, arrays=arrays, proposal=proposal, server_nonce="c" * 64, known_entries=1
+        run=run, round=number, arrays=arrays, proposal=proposal, server_nonce=nonce, known_entries=1
     )
 
 
@@ -199,3 +201,16 @@ def test_a_hostile_name_of_a_run_names_no_other_file(site, folder):
 
 def crash(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("other", [{"number": 2}, {"run": "other"}])
+def test_an_old_number_of_the_servers_is_not_taken_for_another_round(reopened, trainings, other):
+    site = reopened()
+    train_round(site, request(site))
+    before = kinds(site)
+    old = replace(request(site, **other), server_nonce=request(site).server_nonce)
+    with pytest.raises(PolicyRefused, match="under a number that stands for round 1 already"):
+        train_round(site, old)
+    assert (kinds(site), len(trainings)) == (before, 1)
+    train_round(site, request(site, **other))
+    assert len(trainings) == 2

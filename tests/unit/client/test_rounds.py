@@ -16,7 +16,7 @@ from client.site import Site, open_site
 from client.trainer import DPTrainer, LocalUpdate
 from common.arrays import digest
 from common.config import RunConfig
-from common.errors import BudgetExhausted, ConfigError, LedgerTampered
+from common.errors import BudgetExhausted, ConfigError, LedgerTampered, MessageError
 from common.ledger import Abort, Genesis, Release, Reserve, read_ledger
 from common.models import initial_arrays
 from common.privacy.mechanisms import PoissonGaussian, Unprotected
@@ -138,6 +138,15 @@ def test_a_refused_round_charges_nothing(site, monkeypatch):
 )
 def test_a_model_that_does_not_fit_costs_nothing(site, arrays):
     with pytest.raises(ConfigError, match="do not fit the model"):
+        train_round(site, request(site, arrays=arrays))
+    assert kinds(site) == [Genesis]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_model_that_is_not_finite_costs_nothing(site, value):
+    arrays = {name: array.copy() for name, array in request(site).arrays.items()}
+    arrays[min(arrays)].flat[0] = value
+    with pytest.raises(MessageError, match="holds values that are not finite"):
         train_round(site, request(site, arrays=arrays))
     assert kinds(site) == [Genesis]
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.supercore.task_identity import TaskIdentity
 
 from common.config import TrainingSettings
@@ -33,6 +34,12 @@ def identity():
     TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
 
 
+GONE = {
+    "MESSAGE_UNAVAILABLE": "did not take its message in time",
+    "REPLY_MESSAGE_UNAVAILABLE": "its answer did not come in time",
+    "NODE_UNAVAILABLE": "its connection ended before it had answered",
+    "CLIENT_APP_CRASHED": "its process ended before it had answered",
+}
 KEY = SigningKey.generate()
 RECEIPT = Receipt(
     origin="log",
@@ -83,7 +90,7 @@ def test_a_training_request_survives_the_wire(noise_multiplier, target):
 
 @pytest.mark.parametrize("deliveries", [(), (DELIVERY,), (DELIVERY, DELIVERY)])
 def test_a_question_who_somebody_is_survives_the_wire(deliveries):
-    sent = DescribeRequest(run="r", known_entries=9, deliveries=deliveries)
+    sent = DescribeRequest(run="r", known_entries=9, deliveries=deliveries, classes=("cat", "dog"))
     assert parse_describe_request(message(describe_request_record(sent))) == sent
 
 
@@ -159,6 +166,14 @@ def test_a_reply_without_fields_or_with_flowers_error_is_a_message_error():
     with pytest.raises(MessageError) as caught:
         parse_reply(failed)
     assert "42" not in str(caught.value)
+
+
+def test_flowers_errors_of_clients_that_are_gone_are_said_in_words():
+    named = {getattr(ErrorCode, name): words for name, words in GONE.items()}
+    for code, words in named.items():
+        failed = Message(Error(code=code, reason="secret value 42"), reply_to=message(RecordDict()))
+        with pytest.raises(MessageError, match=words):
+            parse_reply(failed)
 
 
 def test_a_proposal_out_of_range_is_refused_by_name():

@@ -42,6 +42,12 @@ def test_the_mean_is_weighted_by_public_sizes(folder):
     assert watcher.ending == "all 1 rounds are done"
 
 
+def test_every_client_is_told_what_the_outputs_of_the_model_mean(folder):
+    asked = clients()
+    coordinate(folder, asked)
+    assert all(client.classes[0] == ("cat", "dog") for client in asked)
+
+
 def test_uniform_weights(folder):
     state = coordinate(folder, clients(), changes={"federation.weighting": "uniform"})
     assert same(state.arrays, moved(4.0))  # (1 + 7 + 4) / 3

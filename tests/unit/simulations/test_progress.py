@@ -139,7 +139,7 @@ def test_on_a_terminal_there_are_bars_with_the_figures():
 def test_who_is_left_out_is_said_with_the_reason(terminal):
     display, screen = watched(terminal=terminal)
     run(display, 1, Refusal(partition_id=7, code="budget-exhausted", reason="the budget is spent"))
-    assert "client 7 left out: the budget is spent" in plain(screen)
+    assert "client 7 refused: the budget is spent" in plain(screen)
 
 
 @pytest.mark.parametrize("terminal", [False, True])
@@ -153,7 +153,7 @@ def test_what_a_client_says_is_shown_as_it_is(terminal, reason):
         display.joined(state_after(0), [f"client 3 did not join: {reason}"])
         display.round_finished(state_after(0), outcome(1, Refusal(partition_id=7, code="x", reason=reason)))
     assert f"client 3 did not join: {reason}" in plain(screen)
-    assert f"client 7 left out: {reason}" in plain(screen)
+    assert f"client 7 refused: {reason}" in plain(screen)
 
 
 def test_a_stop_is_asked_for_once():

@@ -76,12 +76,18 @@ def test_a_connection_is_told_with_its_node(said):
     [
         ("RuntimeError: Heartbeat failed unexpectedly. The SuperLink does not", "forgotten this session"),
         ("Exception in thread Thread-2 (_run):", "part of the SuperNode died"),
+        ("INFO : Run ID 7 is not in `RUNNING` status. Ignoring message 8.", "not be fetched to its end"),
+        ("ERROR : Failed to receive message 8: the object could not be found.", "not be fetched to its end"),
     ],
 )
 def test_a_supernode_that_lives_on_lame_is_recognised(line, words):
     complaints = hear("INFO : Received successfully", line)
     assert complaints.is_lame
     assert words in complaints.reason
+
+
+def test_an_answer_that_came_after_its_run_ended_is_no_complaint():
+    assert not hear("INFO : Run ID 7 is not in `RUNNING` status. Ignoring reply message 8.").is_lame
 
 
 def test_a_key_that_is_revoked_while_connected_is_recognised_by_the_second_time():

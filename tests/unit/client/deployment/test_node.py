@@ -39,17 +39,22 @@ def test_with_tls_it_proves_who_it_is_and_never_runs_an_app_itself(tmp_path):
     assert "--insecure" in arguments_of(options(tmp_path), ACCESS, tmp_path / "secret")
 
 
+heard: list[Access | None] = []
+
+
 @pytest.fixture
 def scripted(monkeypatch, tmp_path):
     """Let a script of this test stand in for SuperNode; it appends to `starts` whenever it begins."""
     monkeypatch.setattr(module, "_FIRST_PAUSE", 0.05)
+
+    heard.clear()
 
     def start(body: str) -> tuple[Node, Path]:
         script, starts = tmp_path / "stand_in.py", tmp_path / "starts"
         beginning = f"import os, sys, time\nopen({str(starts)!r}, 'a').write('x')\n"
         script.write_text(beginning + textwrap.dedent(body))
         monkeypatch.setattr(module.supernode_process, "__file__", str(script))
-        node = Node(options(tmp_path / "node"))
+        node = Node(options(tmp_path / "node"), lambda: heard.append(node.access))
         node.start()
         return node, starts
 
@@ -114,6 +119,13 @@ def test_one_that_does_not_listen_to_the_end_is_killed(scripted, monkeypatch):
 def test_one_that_lives_on_lame_is_replaced(scripted):
     node, starts = scripted("print('Exception in thread Thread-1', flush=True); time.sleep(60)")
     wait_for(lambda: count(starts) >= 2)
+    node.stop()
+
+
+def test_it_passes_on_that_a_message_came(scripted):
+    node, _ = scripted("print('INFO :      Receiving: train message (ID: 5)', flush=True); time.sleep(60)")
+    wait_for(lambda: heard)
+    assert heard == [node.access]
     node.stop()
 
 

@@ -45,7 +45,7 @@ def site(facts) -> OwnSite:  # noqa: F811
 @pytest.fixture
 def worker(site) -> Worker:
     judge = BundleJudge(frozenset({"installed"}))
-    return Worker(node=SimpleNamespace(), judge=judge, site=site, number=7)
+    return Worker(front=SimpleNamespace(), judge=judge, site=site, number=7)
 
 
 def task(content: RecordDict, kind: str, *, bundle: bytes = OWN, is_for_clients: bool = True, **settings):

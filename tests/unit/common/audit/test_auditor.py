@@ -193,3 +193,25 @@ def test_a_folder_without_its_files_is_no_run(tmp_path: Path, name: str) -> None
     getattr(folder, name).unlink()
     with pytest.raises(CheckpointError):
         audit(folder.root)
+
+
+def test_the_report_says_who_was_left_out_and_why(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, RunPlan())
+    lines = [json.loads(line) for line in folder.rounds.read_text().splitlines()]
+    late = {"partition_id": 7, "code": "message", "reason": "it did not answer <in> time"}
+    lines[0]["refused"] = [{"partition_id": -1, "code": "ledger", "reason": "no ledger"}]
+    lines[1]["refused"] = [late, {"partition_id": 6, "code": "policy-refused", "reason": "too little noise"}]
+    lines[2]["refused"] = [late]
+    folder.rounds.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    content = audit(folder.root).to_json()
+    assert [(one["partition_id"], one["round"], one["times"]) for one in content["left_out"]] == [
+        (-1, 1, 1),
+        (6, 2, 1),
+        (7, 2, 2),
+    ]
+    assert content["left_out"][2]["reason"] == late["reason"]
+    assert content["refusals"] == {"ledger": 1, "message": 2, "policy-refused": 1}
+    page = (folder.root / "report.html").read_text(encoding="utf-8")
+    assert "a node without a number, round 1: no ledger" in page
+    assert "client 6, round 2: too little noise" in page
+    assert "client 7, 2 rounds from 2 on: it did not answer &lt;in&gt; time" in page

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
-from common.data.shares import shares_of, split_of
+from common.data.shares import public_images_of, shares_of, split_of
 from common.errors import DataError
 
 
@@ -17,6 +19,19 @@ def test_shares_are_disjoint_and_together_everything(tiny_settings):
     np.testing.assert_array_equal(together, np.arange(48))
     assert len(split_of(config).train) == 48
     assert len(split_of(config).test) == 10
+
+
+def test_who_only_evaluates_needs_no_training_images(tiny_settings, tiny_images, tmp_path):
+    whole = public_images_of(tiny_settings())
+    shutil.copytree(tiny_images / "test", tmp_path / "public" / "test")
+    alone = public_images_of(tiny_settings(changes={"data.data-dir": str(tmp_path / "public")}))
+    assert alone.images.equal(whole.images)
+    assert (alone.labels.tolist(), alone.classes) == (whole.labels.tolist(), whole.classes)
+    shutil.copytree(tiny_images / "train", tmp_path / "records" / "train")
+    held_out = public_images_of(tiny_settings(changes={"data.data-dir": str(tmp_path / "records")}))
+    assert len(held_out) == 4
+    with pytest.raises(DataError, match="has no train/ inside"):
+        public_images_of(tiny_settings(changes={"data.data-dir": str(tmp_path)}))
 
 
 def test_images_are_loaded_once(tiny_settings):

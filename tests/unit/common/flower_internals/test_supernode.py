@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import re
+import threading
+from importlib import import_module
 from importlib.metadata import entry_points, version
+from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from common.flower_internals import supernode as internals
+from common.flower_internals import supernode_process
+from common.flower_internals.node_output import BROKEN_OFF, MESSAGE_SIGNS
 
 FUNCTIONS = {
     "pull_task_input": ["client"],
@@ -74,11 +81,70 @@ def test_supernode_is_a_command_and_takes_our_options():
     assert (parsed.isolation, parsed.superexec_auth_secret_file) == ("process", "s")
 
 
-def test_supernode_looks_for_messages_and_answers_as_often_as_the_documentation_says():
+def test_supernode_waits_where_and_for_as_long_as_it_did():
+    """And of the module `time`, whose place another takes, it uses nothing else."""
+    loop = import_module(supernode_process.LOOP)
+    assert inspect.ismodule(loop.time)
+    assert re.findall(r"time\.sleep\(\d+\)", inspect.getsource(loop.start_client_internal)) == [
+        "time.sleep(3)"
+    ]
+    assert "time.sleep(0.5)" in inspect.getsource(loop._push_messages)
+    assert set(re.findall(r"\btime\.(\w+)", inspect.getsource(loop))) == {"sleep"}
+
+
+@pytest.fixture
+def slept(monkeypatch):
+    waits: list[float] = []
+    clock = SimpleNamespace(now=100.0)
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        clock.now += seconds
+
+    monkeypatch.setattr(supernode_process.time, "sleep", sleep)
+    monkeypatch.setattr(supernode_process.time, "monotonic", lambda: clock.now)
+    return waits
+
+
+def test_between_messages_that_follow_each_other_it_waits_for_less_and_then_as_before(slept):
+    clock = supernode_process.LivelyClock()
+    clock.sleep(3)
+    clock.sleep(0.5)
+    for _ in range(17):
+        clock.sleep(3)
+    assert slept == [3, 0.1, *[1.0] * 15, 3, 3]
+
+
+def test_a_long_training_is_looked_at_as_seldom_as_before(slept):
+    clock = supernode_process.LivelyClock()
+    for _ in range(52):
+        clock.sleep(0.5)
+    clock.sleep(3)
+    clock.sleep(0.5)
+    assert slept == [*[0.1] * 50, 0.5, 0.5, 1.0, 0.1]
+    assert clock.monotonic() > 100
+
+
+def test_supernode_says_on_standard_output_that_a_message_comes():
     from flwr.supernode import start_client_internal as loop
 
-    assert "time.sleep(3)" in inspect.getsource(loop.start_client_internal)
-    assert "time.sleep(0.5)" in inspect.getsource(loop._push_messages)
+    source = inspect.getsource(loop._pull_and_store_message)
+    places = [source.index(f'"{sign}') for sign in MESSAGE_SIGNS]
+    assert places == sorted(places)
+    assert source.index("state.create_task(") < places[1]
+
+
+def test_a_message_that_was_not_fetched_to_its_end_is_told_of():
+    from flwr.supercore.run import RunNotRunningException
+    from flwr.supernode import start_client_internal as loop
+
+    source = inspect.getsource(loop._pull_and_store_message)
+    stored = source.index("state.store_message(message)")
+    for sign in BROKEN_OFF:
+        assert stored < source.index(sign.strip())
+    assert source.count("Ignoring message") == 1
+    # hence the task of such a message is never closed:
+    assert not issubclass(RunNotRunningException, Exception)
 
 
 def test_under_isolation_supernode_starts_no_program():
@@ -88,3 +154,35 @@ def test_under_isolation_supernode_starts_no_program():
     assert source.count("subprocess.Popen(") == 1
     start = source.index("subprocess.Popen(")
     assert "if isolation == ISOLATION_MODE_SUBPROCESS:" in source[start - 1200 : start]
+
+
+def test_a_server_that_is_away_is_asked_again_by_each_thread_for_itself_and_soon(monkeypatch):
+    module = import_module(supernode_process.CONNECTION)
+    make = supernode_process.soon_again(getattr(module, supernode_process.RETRIES))
+    invoker, together, paused = make(), threading.Barrier(4, timeout=20), []
+
+    def sleep(seconds):
+        paused.append(seconds)
+        together.wait()  # breaks unless all four pause at the same time
+
+    monkeypatch.setattr(supernode_process, "time", SimpleNamespace(sleep=sleep))
+    threads = [threading.Thread(target=invoker.invoke, args=(_away(6),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not together.broken
+    assert len(paused) == 4 * 6
+    assert 4.0 < max(paused) <= 6.0
+
+
+def _away(times: int):
+    """Return a call that fails so often as if its server were away."""
+    left = [times]
+
+    def call():
+        left[0] -= 1
+        if left[0] >= 0:
+            raise httpx.ConnectError("refused")
+
+    return call

@@ -114,6 +114,19 @@ def test_the_gateway_shuts_a_key_out_even_when_superlink_does_not_answer(enrolme
     assert enrolments.admitted() == {}
 
 
+def test_a_key_that_superlink_has_forgotten_is_enrolled_again(enrolments, nodes):
+    enrolments.enroll(nodes, "site-a", b"KEY-A")
+    enrolments.enroll(nodes, "site-b", b"KEY-B")
+    nodes.known = {7: nodes.known[101]}  # a database that was lost, and one node enrolled since
+    again = enrolments.enroll(nodes, "site-a", b"KEY-A")
+    assert [(entry.name, entry.node_id) for entry in enrolments.all()] == [("site-b", 101), ("site-a", 101)]
+    assert nodes.known[again.node_id].public_key == b"KEY-A"
+    with pytest.raises(ConfigError, match="nothing is to do"):
+        enrolments.enroll(nodes, "site-a", b"KEY-A")
+    with pytest.raises(ConfigError, match="is enrolled as site-a already"):
+        enrolments.enroll(nodes, "site-c", b"KEY-A")
+
+
 def test_a_node_that_superlink_has_forgotten_can_be_revoked(enrolments, nodes):
     enrolments.enroll(nodes, "site-a", b"KEY-A")
     nodes.known.clear()

@@ -11,8 +11,19 @@ import httpx
 import pytest
 
 from common.flower_internals.fleet import FLEET_PATHS
+from common.flower_internals.fleet_guard import MISDEEDS
 from server.deployment.limits import Limits
-from tests.live_gateway import LiveGateway, NodeKey, detail, heard, live_gateway, pieces, read_all, request
+from tests.live_gateway import (
+    LiveGateway,
+    MadeUpSuperLink,
+    NodeKey,
+    detail,
+    heard,
+    live_gateway,
+    pieces,
+    read_all,
+    request,
+)
 
 PULL, PUSH = "/v1/fleet/pull-messages", "/v1/fleet/push-object"
 
@@ -444,3 +455,29 @@ def test_one_address_cannot_fill_the_log(narrow):
     assert len(lines) < 40
     assert live.metrics.requests["other", 404] == 60
     assert served(live, node)
+
+
+@pytest.mark.parametrize(("answered", "said"), [*MISDEEDS.items()])
+def test_what_superlink_refuses_an_enrolled_node_stands_in_the_log_by_name(gateway, key, answered, said):
+    gateway.superlink.answer = lambda *_: httpx.Response(403, json={"detail": answered})
+    try:
+        with heard() as lines, gateway.client() as client:
+            answer = client.post(PUSH, content=b"x", headers=key.headers())
+    finally:
+        gateway.superlink.answer = MadeUpSuperLink.answer
+    assert (answer.status_code, answer.json()["detail"]) == (403, f"site-a sent {said}")
+    assert lines == [f"refused 127.0.0.1: site-a sent {said}"]
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"code":2007,"detail":"x"}', b"[]", b"{", b'{"detail":[1]}', b"y" * 5000]
+)
+@pytest.mark.parametrize("status_code", [401, 403, 412])
+def test_other_refusals_of_superlink_pass_as_they_are(gateway, key, content, status_code):
+    gateway.superlink.answer = lambda *_: httpx.Response(status_code, content=content)
+    try:
+        with gateway.client() as client:
+            answer = client.post(PULL, content=b"x", headers=key.headers())
+    finally:
+        gateway.superlink.answer = MadeUpSuperLink.answer
+    assert (answer.status_code, answer.content) == (status_code, content)

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from common.config import resolve
-from common.errors import CheckpointError, ConfigError
+from common.errors import CheckpointError, ConfigError, DataError, FolderInUse
 from common.flower_internals.control import FlowerRefused, NodeInfo, RunInfo
 from common.run_folder import RunFolder, exclusively
 from server.deployment import run as run_module
@@ -86,6 +86,19 @@ def order(tmp_path):
     return Order(state=tmp_path / "state", config=config, clients=2, wait_seconds=5)
 
 
+def test_a_run_that_goes_on_without_its_command_is_watched_again(server, order):
+    said = []
+    assert submit(order, said.append) == 7
+    with exclusively(order.folder):
+        server.settings = None
+        assert submit(order, said.append) == 7
+        assert server.settings is None  # no second run was begun
+        assert said == ["This run goes on already; from here on it is watched again."]
+        server.run = RunInfo(run_id=7, status="finished:completed", details="", pending_at="")
+        with pytest.raises(FolderInUse, match="in use by another process"):
+            submit(order)
+
+
 def screen():
     written = io.StringIO()
     return RunDisplay(Console(file=written, width=120), rounds=2), written
@@ -143,12 +156,6 @@ def test_an_old_request_to_stop_does_not_stop_the_next_run(server, order):
     assert not order.folder.stop_request.exists()
 
 
-def test_a_folder_in_which_a_run_goes_on_takes_no_second_one(server, order):
-    submit(order)
-    with exclusively(order.folder), pytest.raises(CheckpointError, match="in use"):
-        submit(order)
-
-
 def event(folder: RunFolder, name: str, **fields) -> None:
     folder.root.mkdir(exist_ok=True)
     with folder.progress.open("a") as file:
@@ -182,11 +189,41 @@ def test_what_the_run_writes_is_shown_and_nothing_of_an_earlier_start(order):
     assert written.getvalue().splitlines() == [
         "2 clients joined with 10 examples.",
         "client 9 did not join: x",
-        "client 1 left out: policy: [red]no[/]",
+        "client 1 refused: policy: [red]no[/]",
         "round 2/2  accuracy 50.00%  epsilon 1.000  1.0 s",
         "Training is over: all 2 rounds are done.",
     ]
     assert follower.ended
+
+
+def test_clients_are_named_as_they_were_enrolled(order):
+    follower = Follower(order.folder, lambda: {11: "site-a", 12: "site-b", 13: "site-c"})
+    event(order.folder, "turned-away", node=13, number=-1, why="its ledger does not verify")
+    event(order.folder, "turned-away", node=99, number=4, why="not ours")
+    event(order.folder, "turned-away", node=99, number=-1, why="nobody's")
+    event(
+        order.folder,
+        "joined",
+        clients=2,
+        examples=10,
+        done=0,
+        refused=["x"],
+        numbers={"0": 11, "1": 12, "5": 77},
+    )
+    finished(order.folder, 1)
+    event(order.folder, "round-failed", round=2, refused=[[0, "why not"], [5, "no name"]])
+    display, written = screen()
+    follower.show(display)
+    assert written.getvalue().splitlines() == [
+        "site-c refused: its ledger does not verify",
+        "client 4 refused: not ours",
+        "a node refused: nobody's",
+        "2 clients joined with 10 examples.",
+        "site-b refused: policy: [red]no[/]",
+        "round 1/2  accuracy 50.00%  epsilon 1.000  1.0 s",
+        "site-a refused: why not",
+        "client 5 refused: no name",
+    ]
 
 
 def test_half_a_line_is_shown_when_it_is_whole(order):
@@ -302,6 +339,18 @@ def test_the_number_of_clients_is_kept_for_a_resumed_run_unless_the_settings_hav
     out, state = str(tmp_path / "run"), tmp_path / "state"
     assert _settings(None, [], out, state, 3).federation.num_clients == 3
     assert _settings(None, ["federation.num-clients=5"], out, state, 3).federation.num_clients == 5
+
+
+def test_images_are_named_so_that_the_runs_own_process_finds_them(tmp_path, monkeypatch):
+    from server.deployment.run_cli import _settings
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "public").mkdir()
+    given = ["data.dataset=folder", "data.data-dir=public"]
+    assert _settings(None, given, "run", tmp_path).data.data_dir == str(tmp_path / "public")
+    with pytest.raises(DataError, match="'privat' does not exist: name that of the test images"):
+        _settings(None, ["data.dataset=folder", "data.data-dir=privat"], "run", tmp_path)
+    assert _settings(None, [], "run", tmp_path).data.data_dir == ""
 
 
 def test_a_run_with_real_clients_has_a_time_limit_and_ledgers_that_outlive_it_unless_told(tmp_path):

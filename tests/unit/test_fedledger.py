@@ -1,0 +1,28 @@
+"""The command: what it loads before it knows what is asked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = ("dp_accounting", "flwr", "opacus", "scipy", "torch")
+
+
+def loaded_by(code: str) -> list[str]:
+    """Return which heavy libraries a piece of code loads in an interpreter of its own."""
+    shown = f"{code}; import sys; print(*[name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_the_command_itself_loads_nothing_heavy():
+    assert loaded_by("import fedledger") == []
+
+
+def test_a_client_that_waits_loads_nothing_heavy():
+    assert loaded_by("import fedledger; import client.deployment.serving") == []
+
+
+def test_names_of_audit_and_planning_are_there_when_they_are_used():
+    assert "dp_accounting" in loaded_by("from common.audit import audit")
+    assert "dp_accounting" in loaded_by("from common.planning import make_plan")
