@@ -16,7 +16,7 @@ from common.errors import CheckpointError, RoundFailed
 from common.messages import pack_arrays, train_request_record
 from common.models import initial_arrays
 from common.protocol import Reply, TrainRequest
-from common.run_folder import RunFolder
+from common.run_folder import RunFolder, write_atomically
 from server.answers import Answers
 from server.checkpoint import forget_unfinished, load_state, record_round, save_state
 from server.evaluation import Evaluator
@@ -162,6 +162,7 @@ class Coordinator:
         velocity = {name: np.zeros_like(value) for name, value in arrays.items()}
         state = RunState(run=secrets.token_hex(8), round=0, arrays=arrays, velocity=velocity)
         save_state(self.folder, state)
+        write_atomically(self.folder.rounds, b"")
         return state
 
     def _require_a_start(self, number: int, answers: Answers, clients: int) -> None:

@@ -21,6 +21,12 @@ from tests.small_federation import Watcher
 REPEATABLE = {"privacy.reproducible-noise": True}
 
 
+class StoppedAtOnce(Watcher):
+    """As after Ctrl-C while the clients join."""
+
+    stop_requested = True
+
+
 def rounds(root: Path) -> list[dict]:
     """Return the lines of rounds.jsonl without what time alone decides."""
     lines = [json.loads(line) for line in (root / "rounds.jsonl").read_text().splitlines()]
@@ -129,6 +135,17 @@ def test_a_stopped_run_goes_on_elsewhere_with_other_workers(tiny_settings, tmp_p
     assert (moved / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert rounds(moved) == rounds(whole)
     assert [body.run for body in reservations(moved, 0)] == 3 * [stopped.state.run]
+
+
+def test_a_run_stopped_before_its_first_round_is_a_run_that_spent_nothing(tiny_settings):
+    stopped = simulate(tiny_settings(), observer=StoppedAtOnce())
+    assert stopped.state.round == 0
+    assert stopped.report.verified
+    assert stopped.report.epsilon == 0.0
+    assert [client.rounds for client in stopped.report.clients] == [0, 0]
+    finished = resume(root_of(stopped))
+    assert finished.state.round == 3
+    assert finished.report.verified
 
 
 def test_a_finished_run_resumed_changes_nothing(tiny_settings):
