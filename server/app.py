@@ -10,7 +10,7 @@ from common.config import resolve, to_toml
 from common.data.shares import public_images_of
 from common.device import resolve_device
 from common.run_folder import RunFolder, exclusively, run_root, write_atomically
-from server.copies import keep_copies
+from server.copies import LedgerCopies, keep_copies
 from server.evaluation import Evaluator
 from server.folder_observer import FolderObserver
 from server.lifeline import end_with_parent
@@ -41,13 +41,19 @@ def main(grid: Grid, context: Context) -> None:
         workers=config.runtime.num_workers,
     )
     home = folder.home(config.runtime.ledgers)
-    observer = OBSERVER.get(None)
-    if observer is None:
+    simulated = OBSERVER.get(None)
+    if simulated is None:
         end_with_parent()
-        observer = FolderObserver(folder, config.stamp, SeenLedgers(home))
     with exclusively(folder), ReceiptBook.open(home) as book:
-        state = Coordinator(
-            grid=grid, config=config, folder=folder, evaluator=evaluator, observer=observer, book=book
-        ).run()
+        coordinator = Coordinator(
+            grid=grid,
+            config=config,
+            folder=folder,
+            evaluator=evaluator,
+            observer=simulated or FolderObserver(folder, config.stamp, SeenLedgers(home)),
+            book=book,
+            copies=None if simulated or home.root == folder.root else LedgerCopies(folder),
+        )
+        state = coordinator.run()
     if home.root != folder.root:
         keep_copies(folder, home, state)

@@ -19,6 +19,7 @@ from common.protocol import Reply, TrainRequest
 from common.run_folder import RunFolder, write_atomically
 from server.answers import Answers
 from server.checkpoint import forget_unfinished, load_state, record_round, save_state
+from server.copies import LedgerCopies
 from server.evaluation import Evaluator
 from server.exchange import WITHOUT_MODEL_BYTES, Question, ask
 from server.joining import join, part
@@ -39,6 +40,7 @@ class Coordinator:
     evaluator: Evaluator
     observer: RunObserver
     book: ReceiptBook
+    copies: LedgerCopies | None = None
 
     def run(self) -> RunState:
         """Run all rounds that are left, from the checkpoint if there is one.
@@ -60,6 +62,7 @@ class Coordinator:
         while not (reason := self._why_stop(state)):
             state = self.run_round(state, strategy)
         state = replace(part(self.grid, state, self.book, time_limit=time_limit), ended=reason)
+        self._keep_copies(state)
         save_state(self.folder, state)
         self.observer.ended(state)
         return state
@@ -99,9 +102,15 @@ class Coordinator:
         )
         confirmed = [client.ledger for client in answers.clients.values()]
         self.book.confirm(confirmed, outcome.line, state.run, number)
+        self._keep_copies(after)
         record_round(self.folder, after, outcome, evaluation.details)
         self.observer.round_finished(after, outcome)
         return after
+
+    def _keep_copies(self, state: RunState) -> None:
+        """Write ledgers before what is saved of a run names their entries."""
+        if self.copies is not None:
+            self.copies.keep(state.clients.values())
 
     def _asked(self, state: RunState, strategy: FedAvg, number: int) -> dict[int, Asked]:
         """Return what each client of the round's cohort is asked, by partition."""

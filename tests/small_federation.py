@@ -18,6 +18,7 @@ from common.messages import parse_describe_request, parse_train_request, reply_r
 from common.privacy.mechanisms import PoissonGaussian
 from common.protocol import Delivery, Description, Reply, TrainRequest, Update
 from common.run_folder import RunFolder
+from server.copies import LedgerCopies
 from server.evaluation import Evaluation
 from server.observer import RunObserver
 from server.receipts import ReceiptBook
@@ -248,6 +249,7 @@ def coordinate(
     rounds: int = 1,
     watcher: Watcher | None = None,
     changes: dict[str, Any] | None = None,
+    copies: LedgerCopies | None = None,
     **grid: Any,
 ) -> RunState:
     """Run the server's loop over made-up clients, the first at node 10."""
@@ -260,4 +262,5 @@ def coordinate(
             evaluator=NoEvaluator(),  # type: ignore[arg-type]
             observer=watcher or Watcher(),
             book=book,
+            copies=copies,
         ).run()

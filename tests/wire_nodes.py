@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -36,7 +37,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from common.messages import reply_record
 from tests.deployed_server import Deployment
 
-_BEAT_SECONDS, _PAUSE_SECONDS = 10.0, 0.2
+_BEAT_SECONDS, _PAUSE_SECONDS = 10.0, 0.4
 
 Answer = Callable[[Message], Any]
 
@@ -53,14 +54,15 @@ class WireNode:
     def __init__(self, server: Deployment, name: str, answer: Answer) -> None:
         self.name = name
         self._answer = answer
+        self.address = server.running["gateway"]
+        self.authority = str(server.folder / "pki" / "ca.crt")
+        self.noted: dict[str, int] = {}
+        self.peers: dict[str, WireNode] = {}
         key = load_ssh_private_key((server.folder / "keys" / name).read_bytes(), None)
+        self._signer = NodeAuthHttpInterceptor(key, key.public_key())
         self.client = FleetHttpClient.from_server_address(
-            server.running["gateway"],
-            insecure=False,
-            root_certificates=str(server.folder / "pki" / "ca.crt"),
-            interceptors=[NodeAuthHttpInterceptor(key, key.public_key())],
+            self.address, insecure=False, root_certificates=self.authority, interceptors=[self._signer]
         )
-        self._public = (server.folder / "keys" / f"{name}.pub").read_bytes()
         self.failed: list[BaseException] = []
         self._stopping = threading.Event()
         self.node = Node(node_id=self._activate(key.public_key()))
@@ -72,6 +74,12 @@ class WireNode:
 
         request = ActivateNodeRequest(public_key=public_key_to_bytes(public_key), heartbeat_interval=30)
         return int(self.client.ActivateNode(request).node_id)
+
+    def signed(self, request: httpx.Request) -> httpx.Headers:
+        """Return a request's headers with this node's signature."""
+        context: Any = SimpleNamespace(request=request)
+        self._signer.intercept(context, lambda _: httpx.Response(200))
+        return request.headers
 
     def stop(self) -> None:
         """Take leave."""
@@ -179,6 +187,8 @@ def wire_nodes(server: Deployment, answers: dict[str, Answer]) -> Iterator[dict[
             if not Path(server.folder / "keys" / name).exists():
                 server.enroll(name)
             nodes[name] = WireNode(server, name, answer)
+        for node in nodes.values():
+            node.peers = nodes
         yield nodes
     finally:
         for node in nodes.values():

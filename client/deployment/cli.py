@@ -95,3 +95,8 @@ def _check_keys(ca: Path | None, key: Path | None, *, insecure: bool) -> None:
             raise ConfigError(f"{name} FILE is needed, {what} (--insecure is for trials on one machine)")
         if not file.is_file():
             raise ConfigError(f"{name} {file} is not a file: give {what}")
+    if ca is not None and key is not None:
+        from client.deployment.credentials import check_authority, check_node_key
+
+        check_authority(ca)
+        check_node_key(key)

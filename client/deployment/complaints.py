@@ -29,6 +29,7 @@ _FATAL = (
         "CERTIFICATE_VERIFY_FAILED",
         "the server's certificate is not from the CA of --ca: get the CA's certificate from its operator",
     ),
+    ("this server speaks TLS", "the server speaks TLS: give --ca and --key instead of --insecure"),
     ("WRONG_VERSION_NUMBER", "the server does not speak TLS on this port: check --server"),
     ("not enrolled here", _REFUSED),
     ("Failed to activate SuperNode", "this key's last session is not over yet: the server waits a minute"),

@@ -28,7 +28,7 @@ def start_client(server: Deployment, number: int, images: Path) -> Process:
         *(sys.executable, SCRIPT, "client", "--server", server.running["gateway"]),
         *("--ca", server.folder / "pki" / "ca.crt", "--key", server.folder / "keys" / name),
         *("--policy", policy, "--state", server.folder / name, "--partition", f"{number}/2"),
-        *("--set", "data.dataset=folder", "--set", f"data.data-dir={images}", "--keep-warm", "6"),
+        *("--set", "data.dataset=folder", "--set", f"data.data-dir={images}", "--keep-warm", "15"),
         *("--set", "data.partitioner=iid", "--set", "data.min-partition-size=1"),
     ]
     return Process(command, server.folder / f"{name}.log", server.folder / f"home-{name}")
@@ -42,7 +42,7 @@ def fleet(tmp_path_factory, tiny_images):
         for client in clients:
             stack.callback(client.kill)
         for client in clients:
-            client.wait_for("connected as node")
+            client.wait_for("connected as node", 180)
         yield server, clients
 
 
@@ -77,7 +77,7 @@ def only_nodes_run(clients: list[Process]) -> bool:
 @pytest.fixture(scope="module")
 def finished(fleet, tiny_images) -> tuple[subprocess.CompletedProcess[str], set[bytes]]:
     server, clients = fleet
-    wait_for(lambda: only_nodes_run(clients), 30)
+    wait_for(lambda: only_nodes_run(clients), 90)
     settings = {
         "federation.num-clients": 2,
         "federation.num-server-rounds": ROUNDS,
@@ -89,7 +89,7 @@ def finished(fleet, tiny_images) -> tuple[subprocess.CompletedProcess[str], set[
     options = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     options += ["--out", str(server.folder / "run"), "--wait", "60"]
     with ProcessList() as processes:
-        done = server.command("run", "--state", str(server.state), *options, seconds=150)
+        done = server.command("run", "--state", str(server.state), *options, seconds=400)
     return done, processes.seen
 
 
@@ -114,7 +114,7 @@ def test_no_token_or_secret_is_in_the_arguments_of_any_process(fleet, finished):
 def test_a_client_that_waits_holds_neither_images_nor_pytorch(fleet, finished):
     """Before the run, and again once the time is over for which its worker stays."""
     _, clients = fleet
-    wait_for(lambda: only_nodes_run(clients), 30)
+    wait_for(lambda: only_nodes_run(clients), 90)
     for client in clients:
         assert client.said.count("answered with its update") == ROUNDS
         maps = Path(f"/proc/{client.popen.pid}/maps").read_text()

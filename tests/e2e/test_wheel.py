@@ -89,7 +89,7 @@ def installed(wheel, tmp_path_factory) -> Path:
 def command(installed, tmp_path):
     """Return how a command is run from a home folder."""
 
-    def run(*arguments: object, seconds: float = 180) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object, seconds: float = 400) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [installed / "fedledger", *arguments],
             cwd=tmp_path,
@@ -175,7 +175,7 @@ def started(command, scripts: Path, home: Path, number: int, gateway: str, image
         *("--set", "data.partitioner=iid", "--set", "data.min-partition-size=1"),
     ]
     client = Begun(scripts, home, name, *options)
-    client.wait_for("connected as node", 90)
+    client.wait_for("connected as node", 180)
     return client
 
 

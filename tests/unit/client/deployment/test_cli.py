@@ -14,8 +14,9 @@ from tests.real_clients import POLICY
 
 @pytest.fixture
 def files(tmp_path):
-    for name, text in (("policy.toml", POLICY), ("ca.crt", "a certificate"), ("key", "a key")):
-        (tmp_path / name).write_text(text)
+    (tmp_path / "policy.toml").write_text(POLICY)
+    assert run_command("pki", "init", str(tmp_path), "--host", "localhost").status == 0
+    assert run_command("pki", "client", str(tmp_path), "key").status == 0
     return tmp_path
 
 

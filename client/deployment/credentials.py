@@ -1,0 +1,51 @@
+"""What a client proves itself with and trusts, looked at before a SuperNode stumbles over it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+
+from common.errors import ConfigError
+
+
+def check_authority(path: Path) -> None:
+    """Refuse a file that holds no certificate.
+
+    Raises:
+        ConfigError: when it cannot be read, or is none in PEM.
+    """
+    try:
+        x509.load_pem_x509_certificates(_read("--ca", path))
+    except ValueError:
+        raise ConfigError(f"--ca {path} is not a certificate in PEM: give the CA's certificate") from None
+
+
+def check_node_key(path: Path) -> None:
+    """Refuse a file that is not a node's private key, as `fedledger pki client` and ssh-keygen write it.
+
+    Raises:
+        ConfigError: when it cannot be read, is another kind of key, or asks for a passphrase.
+    """
+    try:
+        key = load_ssh_private_key(_read("--key", path), None)
+    except TypeError:
+        raise ConfigError(
+            f"--key {path} is protected by a passphrase: a client that restarts by itself needs it without"
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP384R1):
+        raise ConfigError(
+            f"--key {path} is not a node's private key: give what `fedledger pki client` made, without .pub"
+        )
+
+
+def _read(option: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{option} {path} cannot be read ({error.strerror}): permit reading it") from None

@@ -1,0 +1,52 @@
+"""What a client proves itself with, looked at before it is used."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+from client.deployment.credentials import check_authority, check_node_key
+from common.errors import ConfigError
+from tests.command_line import run_command
+
+
+@pytest.fixture
+def made(tmp_path):
+    assert run_command("pki", "init", str(tmp_path / "pki"), "--host", "localhost").status == 0
+    assert run_command("pki", "client", str(tmp_path / "keys"), "site-a").status == 0
+    return tmp_path
+
+
+def test_what_the_commands_make_is_accepted(made):
+    check_authority(made / "pki" / "ca.crt")
+    check_node_key(made / "keys" / "site-a")
+
+
+@pytest.mark.parametrize("name", ["pki/ca.crt", "pki/ca.key", "keys/site-a.pub"])
+def test_another_file_is_no_node_key(made, name):
+    with pytest.raises(ConfigError, match="is not a node's private key"):
+        check_node_key(made / name)
+
+
+@pytest.mark.parametrize("name", ["pki/ca.key", "keys/site-a"])
+def test_another_file_is_no_authority(made, name):
+    with pytest.raises(ConfigError, match="is not a certificate in PEM"):
+        check_authority(made / name)
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="this system has no ssh-keygen")
+@pytest.mark.parametrize(
+    ("kind", "passphrase", "line"),
+    [("384", "", ""), ("256", "", "is not a node's private key"), ("384", "word", "by a passphrase")],
+)
+def test_keys_of_ssh_keygen(tmp_path, kind, passphrase, line):
+    path = tmp_path / "key"
+    command = ["ssh-keygen", "-q", "-t", "ecdsa", "-b", kind, "-N", passphrase, "-f", str(path)]
+    subprocess.run(command, check=True)
+    if not line:
+        check_node_key(path)
+        return
+    with pytest.raises(ConfigError, match=line):
+        check_node_key(path)
