@@ -1,9 +1,9 @@
-"""A round of a federation beside plain training: `python -m benchmarks.round [--data-dir DIR] [--peer]`.
+"""A round of a federation beside plain training: `python -m benchmarks.round [--data-dir DIR]`.
 
-Ten clients, the default network, Poisson batches of 32 and 125 steps each: 40,000 examples a round. After each round
-of a simulation, two threads take as many plain steps over as many examples, by nothing but PyTorch, so that
-both feel the same machine. Both leave evaluation and start-up out. `--peer` adds the same work on Flower's own
-simulation runtime with stock Opacus (needs `pip install ray`), in processes of its own, in turn with ours.
+Ten clients, the default network, Poisson batches of 32 and 125 steps each: 40,000 examples a round. After each
+round of a simulation, as many threads as it has workers take as many plain steps over as many examples, by
+nothing but PyTorch, so that both feel the same machine. A round is all that its user waits for: messages,
+ledgers, training, averaging, evaluation and records.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable

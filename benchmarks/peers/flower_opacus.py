@@ -1,7 +1,7 @@
 """Rounds as Flower's own example of Opacus runs them, under Ray: prints each round's seconds as JSON.
 
-One process a core; in every round each client makes its data loader, model, optimiser and privacy engine anew,
-as the example does. Images come from arrays in memory-mapped files, quicker than the example's own loading.
+One process a core; in every round each client makes its data loader, model, optimiser and privacy engine
+anew, as the example does. Images come from memory-mapped files, which is quicker than the example's loading.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def main() -> None:
     server = ServerApp()
 
     @server.main()
-    def run(grid: Grid, context: Context) -> None:
+    def run(grid: Grid, _context: Context) -> None:
         initial = ArrayRecord(build_model("cnn", num_classes=10).state_dict())
         strategy.start(grid, initial, num_rounds=arguments.rounds)
 

@@ -1,7 +1,7 @@
 """Rounds of pfl at the settings of its CIFAR-10 benchmark: prints each round's seconds as JSON.
 
-Cohorts of 50 clients with 50 images each, batches of 10, one epoch, whole updates clipped and noise added once a
-round. Runs under a Python with `pfl` and `torch` in it, which need not be that of FedLedger: start it as a file.
+Cohorts of 50 clients with 50 images each, batches of 10, one epoch, whole updates clipped and noise added once
+a round. Runs under a Python with `pfl` and `torch`, which need not be that of FedLedger: start it as a file.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import time
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from pfl.hyperparam import NNEvalHyperParams, NNTrainHyperParams
 from pfl.metrics import Metrics, Weighted
 from pfl.model.pytorch import PyTorchModel
 from pfl.privacy import CentrallyAppliedPrivacyMechanism, GaussianMechanism
+from torch import Tensor, nn
 from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -33,13 +35,13 @@ from network import simple_cnn
 CLIENTS, COHORT, EXAMPLES, BATCH = 1000, 50, 50, 10
 
 
-class Stopwatch(TrainingProcessCallback):
+class Stopwatch(TrainingProcessCallback):  # type: ignore[misc]  # pfl is not installed for the types
     """Notes when each round ends."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
 
-    def after_central_iteration(self, aggregate_metrics, model, *, central_iteration):  # noqa: ANN001, ANN201, ARG002
+    def after_central_iteration(self, *_: Any, **__: Any) -> tuple[bool, Any]:
         """Note the time, and go on."""
         self.ends.append(time.perf_counter())
         return False, Metrics()
@@ -49,11 +51,11 @@ def model_of(rate: float) -> PyTorchModel:
     """Return the network with the loss and metrics that pfl asks of it."""
     network = simple_cnn(10)
 
-    def loss(self, inputs, targets, *, is_eval=False):  # noqa: ANN001, ANN202
-        self.eval() if is_eval else self.train()
+    def loss(self: nn.Module, inputs: Tensor, targets: Tensor, *, is_eval: bool = False) -> Tensor:
+        self.train(not is_eval)
         return functional.cross_entropy(self(inputs), targets)
 
-    def metrics(self, inputs, targets):  # noqa: ANN001, ANN202
+    def metrics(self: nn.Module, inputs: Tensor, targets: Tensor) -> dict[str, Any]:
         self.eval()
         summed = functional.cross_entropy(self(inputs), targets, reduction="sum")
         return {"loss": Weighted(summed.item(), len(inputs))}
