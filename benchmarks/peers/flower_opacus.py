@@ -75,7 +75,7 @@ def client_app(images: str, clients: int) -> ClientApp:
         )
         for batch, targets in loader:
             optimizer.zero_grad()
-            functional.cross_entropy(private(batch), targets).backward()
+            functional.cross_entropy(private(batch), targets).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         reply = RecordDict(
             {
