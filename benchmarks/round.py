@@ -1,8 +1,8 @@
 """A round of a federation beside plain training: `python -m benchmarks.round [--data-dir DIR]`.
 
 Ten clients, the default network, Poisson batches of 32 and 125 steps each: 40,000 examples a round. After
-each round of a simulation, as many threads as it has workers take as many plain steps over as many examples, by
-nothing but PyTorch, so that both feel the same machine. A round is all that its user waits for: messages,
+each round of a simulation, as many threads as it has workers take as many plain steps over as many examples,
+by nothing but PyTorch, so that both feel the same machine. A round is all that its user waits for: messages,
 ledgers, training, averaging, evaluation and records.
 """
 

@@ -1,7 +1,7 @@
 """Rounds of pfl at the settings of its CIFAR-10 benchmark: prints each round's seconds as JSON.
 
 Cohorts of 50 clients with 50 images each, batches of 10, one epoch, whole updates clipped and noise added
-once a round. Runs under a Python with `pfl` and `torch`, which need not be that of FedLedger: start it as a file.
+once a round. Runs under a Python with `pfl` and `torch`, which need not be FedLedger's: start it as a file.
 """
 
 from __future__ import annotations
