@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -113,8 +114,8 @@ class GaussianNoise:
             self._drawn = _drawer.submit(self._stream.standard_normals, count)
         return self._drawn
 
-    def add(self, total: Tensor) -> Tensor:
-        """Return a sum with noise, rounded to a public grid; float32, of the shape of `total`.
+    def add(self, totals: Sequence[Tensor]) -> list[Tensor]:
+        """Return sums with noise, rounded to a public grid; float32, each of the shape of its sum.
 
         Floating-point numbers lie closer together near zero than elsewhere, and which of them a noised value
         can be depends on the value without noise (Mironov 2012; Haney et al. 2022). So the sum is made in
@@ -123,10 +124,22 @@ class GaussianNoise:
 
         Privacy: the Gaussian mechanism, for whatever sensitivity the deviation was chosen for.
         """
-        values = self.prepare(total.numel()).result().mul_(self._deviation / self._grid)
+        sizes = [total.numel() for total in totals]
+        drawn = torch.split(self.prepare(sum(sizes)).result(), sizes)
         self._drawn = None
-        values.add_(total.flatten().cpu(), alpha=1 / self._grid).round_().mul_(self._grid)
-        return values.to(torch.float32).to(total.device).view_as(total)
+        return [self._onto_grid(total, values) for total, values in zip(totals, drawn, strict=True)]
+
+    def _onto_grid(self, total: Tensor, values: Tensor) -> Tensor:
+        """Add up and round a block at a time, so that what is in hand stays in a core's cache."""
+        noised = torch.empty(total.shape, dtype=torch.float32)
+        blocks = zip(
+            *(torch.split(each, _BLOCK_VALUES) for each in (total.flatten().cpu(), values, noised.view(-1))),
+            strict=True,
+        )
+        for sums, noise, out in blocks:
+            noise.mul_(self._deviation / self._grid).add_(sums, alpha=1 / self._grid)
+            out.copy_(noise.round_().mul_(self._grid))
+        return noised.to(total.device)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -158,11 +158,9 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
 
     def add_noise(self) -> None:
         """Set `grad` to the clipped sum plus noise of deviation noise_multiplier * max_grad_norm."""
-        sums = [_sum_of(parameter).flatten() for parameter in self.params]
-        noised = self._noise.add(torch.cat(sums))
-        parts = torch.split(noised, [len(each) for each in sums])
-        for parameter, part in zip(self.params, parts, strict=True):
-            parameter.grad = part.view_as(parameter)
+        noised = self._noise.add([_sum_of(parameter) for parameter in self.params])
+        for parameter, gradient in zip(self.params, noised, strict=True):
+            parameter.grad = gradient
 
     def scale_grad(self) -> None:
         """Divide by the public expected batch size, never by the size that was drawn."""

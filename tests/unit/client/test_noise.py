@@ -132,7 +132,7 @@ def test_streams_leave_global_generators_alone() -> None:
 
 class TestGaussianNoise:
     def noised(self, total: Tensor, deviation: float) -> Tensor:
-        return GaussianNoise(ChaChaStream(KEY), deviation).add(total)
+        return GaussianNoise(ChaChaStream(KEY), deviation).add([total])[0]
 
     @pytest.mark.parametrize("deviation", [1e-3, 0.7, 1.0, 3.0, 1e6])
     def test_what_comes_out_lies_on_a_grid_of_the_deviation_alone(self, deviation: float) -> None:
@@ -157,10 +157,20 @@ class TestGaussianNoise:
             noise.prepare(math.prod(shape))
             noise.prepare(math.prod(shape))  # asked for twice, drawn once
             expected = stream.standard_normals(math.prod(shape)).view(shape)
-            torch.testing.assert_close(noise.add(torch.zeros(shape)).double(), expected, rtol=0.0, atol=1e-6)
+            [noised] = noise.add([torch.zeros(shape)])
+            torch.testing.assert_close(noised.double(), expected, rtol=0.0, atol=1e-6)
 
     def test_noise_for_another_number_of_values_is_an_error(self) -> None:
         noise = GaussianNoise(ChaChaStream(KEY), 1.0)
         noise.prepare(3)
         with pytest.raises(RuntimeError):
-            noise.add(torch.zeros(4))
+            noise.add([torch.zeros(4)])
+
+    def test_sums_share_out_one_noise_in_their_order_and_keep_their_shapes(self) -> None:
+        sums = [torch.ones(2, 3), torch.zeros(noise._BLOCK_VALUES + 1), torch.full((1,), 5.0)]
+        noised = GaussianNoise(ChaChaStream(KEY), 2.0).add(sums)
+        assert [each.shape for each in noised] == [each.shape for each in sums]
+        together = torch.cat([each.flatten() for each in sums]).double()
+        expected = together + 2.0 * ChaChaStream(KEY).standard_normals(len(together))
+        got = torch.cat([each.flatten() for each in noised]).double()
+        torch.testing.assert_close(got, expected, rtol=0.0, atol=2e-6)

@@ -35,7 +35,10 @@ def hear(*lines: str) -> Complaints:
             "not from the CA of --ca",
         ),
         ("[SSL: WRONG_VERSION_NUMBER] wrong version number", "does not speak TLS"),
-        ("[code: 2004] this server speaks TLS: connect with https", "give --ca and --key instead of --insecure"),
+        (
+            "[code: 2004] this server speaks TLS: connect with https",
+            "give --ca and --key instead of --insecure",
+        ),
         ("[code: 2004] Failed to activate SuperNode.", "last session is not over yet"),
         ("[code: 2004] this key is not enrolled here, or was revoked: ask", "not enrolled there, or was"),
         ("INFO : SuperNode terminated gracefully.", "accepts this session no longer"),
