@@ -146,10 +146,11 @@ class Node:
             self._access, self._wanted_gone = access, ""
         try:
             for line in process.stdout or ():
+                was_lame = complaints.is_lame
                 complaints.hear(line)
                 if any(sign in line for sign in MESSAGE_SIGNS):
                     self._message_came()
-                if complaints.is_lame:
+                if complaints.is_lame and not was_lame:  # a second signal would cut its farewell short
                     process.terminate()
             return self._ended(process), self._wanted_gone or complaints.reason
         finally:

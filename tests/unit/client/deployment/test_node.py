@@ -93,6 +93,27 @@ def test_each_one_has_an_address_and_a_secret_of_its_own(scripted, tmp_path):
     node.stop()
 
 
+def test_one_that_is_lame_is_asked_once_to_end_and_may_give_its_session_back(scripted, tmp_path):
+    farewell = tmp_path / "farewell"
+    body = f"""
+        import signal
+        def end(*_):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as Flower does
+            for _ in range(5):
+                print("WARNING : ending", flush=True)
+                time.sleep(0.1)
+            open({str(farewell)!r}, "a").write("y")
+            sys.exit(0)
+        signal.signal(signal.SIGTERM, end)
+        print("Exception in thread Thread-2", flush=True)
+        time.sleep(60)
+    """
+    node, starts = scripted(body)
+    wait_for(lambda: count(starts) >= 3)
+    node.stop()
+    assert len(farewell.read_text()) >= 2
+
+
 def test_stopping_ends_it_at_once_and_for_good(scripted):
     node, starts = scripted("time.sleep(60)")
     wait_for(lambda: count(starts) == 1)
