@@ -67,7 +67,7 @@ def in_pieces(client, request, update):
     """Announce a reply of 1 GB, in pieces, and send those until the server has seen enough."""
 
     def send(node: WireNode, question: Message) -> None:
-        heads = [b"ArrayChunk  %d\x00" % PIECE + bytes([number]) * PIECE for number in range(9)]
+        heads = [b"ArrayChunk  %d\x00" % PIECE + bytes([number]) * PIECE for number in range(10)]
         names = [hashlib.sha256(head).hexdigest() for head in heads]
         never = ["f" * 56 + f"{number:08x}" for number in range(GB // PIECE - len(heads))]
         reply = node.reply(question, RecordDict())

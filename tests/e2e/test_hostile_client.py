@@ -38,7 +38,7 @@ from tests.wire_nodes import wire_nodes
 
 pytestmark = pytest.mark.xdist_group("deployment")
 
-PATIENCE = 45
+PATIENCE = 60
 ROUNDS = 3
 
 HOSTILE = {
