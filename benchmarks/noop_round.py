@@ -133,7 +133,7 @@ def stock(place: Path, app: Path, _: bytes, options: dict[str, Any]) -> list[flo
     try:
         server.wait_until_ready()
         with started(supernodes(place, server, options["federation.num-clients"])):
-            said = server.flower_run(app, options, seconds=600)
+            said = server.flower_run(app, options, seconds=1800)
     finally:
         server.kill()
     return timed(place, said)
@@ -153,7 +153,7 @@ def ours(place: Path, _: Path, bundle: bytes, options: dict[str, Any]) -> list[f
     number, images = options["federation.num-clients"], Path(options["data.data-dir"])
     digest = hashlib.sha256(bundle).hexdigest()
     with served(place) as server, clients(server, images, number, at_a_time=2, apps=digest):
-        said = wait_for_run(server, submit(server, bundle, options), 600)
+        said = wait_for_run(server, submit(server, bundle, options), 1800)
     return timed(place, said)
 
 

@@ -53,6 +53,11 @@ def status_of(send: Callable[[], Any]) -> int:
     return 200
 
 
+def honest(client, request, update):
+    """Answer as a client that keeps its books."""
+    return client.updated(request, update.arrays)
+
+
 def undecodable(client, request, update):
     """Answer with bytes that Flower takes and cannot decode."""
     return lambda node, question: node.send_objects(question, [b"Message  4\x00\xff\xff\xff\xff"])
@@ -62,7 +67,7 @@ def in_pieces(client, request, update):
     """Announce a reply of 1 GB, in pieces, and send those until the server has seen enough."""
 
     def send(node: WireNode, question: Message) -> None:
-        heads = [b"ArrayChunk  %d\x00" % PIECE + bytes([number]) * PIECE for number in range(12)]
+        heads = [b"ArrayChunk  %d\x00" % PIECE + bytes([number]) * PIECE for number in range(10)]
         names = [hashlib.sha256(head).hexdigest() for head in heads]
         never = ["f" * 56 + f"{number:08x}" for number in range(GB // PIECE - len(heads))]
         reply = node.reply(question, RecordDict())

@@ -37,6 +37,9 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from common.messages import reply_record
 from tests.deployed_server import Deployment
 
+_SEEN: dict[str, bytes] = {}
+"""Objects by the hash of their content: a model that all nodes are sent is fetched once."""
+
 _BEAT_SECONDS, _PAUSE_SECONDS = 10.0, 0.4
 
 Answer = Callable[[Message], Any]
@@ -122,11 +125,14 @@ class WireNode:
 
     def _pull(self, run_id: int, name: str) -> bytes:
         for _ in range(100):
+            if name in _SEEN:
+                return _SEEN[name]
             asked = PullObjectRequest(node=self.node, run_id=run_id, object_id=name)
             got = self.client.PullObject(asked)
             if got.object_available:
-                return bytes(got.object_content)
-            time.sleep(_PAUSE_SECONDS)
+                _SEEN[name] = bytes(got.object_content)
+            else:
+                time.sleep(_PAUSE_SECONDS)
         raise TimeoutError(name)
 
     def reply(self, question: Message, answer: Any) -> Message:

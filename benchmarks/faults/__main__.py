@@ -46,7 +46,7 @@ def main() -> None:
     facts = machine()
     if waiting:
         campaign(waiting, Options(folder=folder, net=net, rounds=arguments.rounds), write)
-    results = list(results_in(journal))
+    results = results_in(journal)
     arguments.out.write_text(json.dumps({**facts, **figures_of(results)}, indent=1) + "\n")
     if arguments.page:
         write_section(arguments.page, "faults", _section(facts, results))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,13 +96,17 @@ class Run:
         struck, moment = injector.strike(case, client)
         result = {"type": "case", **asdict(case), "client": client, "moment": moment, "run": str(self.out)}
         self.results.append(result)
+        stuck: Stuck | None = None
         try:
             self._wait(lambda: self._finished_since(struck) or self.operator.done, f"after {case.kind}")
-        finally:
-            after = self._finished_since(struck)
-            result["recovered_seconds"] = round(after[0] - struck, 2) if after else None
-            result["rounds_before"] = len(before)
-            self.write(result)
+        except Stuck as found:
+            stuck = found
+        after = self._finished_since(struck)
+        result["recovered_seconds"] = round(after[0] - struck, 2) if after else None
+        result["rounds_before"] = len(before)
+        self.write(result)
+        if stuck is not None:
+            raise stuck
 
     def _target(self, case: Case) -> int:
         """Return the client that is struck: one that took part in the last round, where there was one."""
@@ -152,7 +155,8 @@ class Run:
         self.write(result)
 
 
-def results_in(path: Path) -> Iterator[Result]:
-    """Yield what was written so far."""
-    if path.exists():
-        yield from (json.loads(line) for line in path.read_text().splitlines())
+def results_in(path: Path) -> list[Result]:
+    """Return what was written of runs that were compared; others were broken off with their campaign."""
+    results = list(lines_of(path)) if path.exists() else []
+    compared = {result["run"] for result in results if result["type"] == "run"}
+    return [result for result in results if result["run"] in compared]

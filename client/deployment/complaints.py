@@ -98,3 +98,4 @@ class Complaints:
         for sign, words in _LAME:
             if sign in text and (sign != _IGNORED or self._last == text):
                 self._reason, self.is_lame = words, True
+                self._precision = 0  # it is asked to end for this; what it says then is no reason

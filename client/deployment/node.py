@@ -84,6 +84,7 @@ class Node:
         self._process: subprocess.Popen[str] | None = None
         self._access: Access | None = None
         self._wanted_gone = ""
+        self._asked = False
         self._lock = threading.Lock()
         self._keeper = threading.Thread(target=self._keep, name="node", daemon=True)
 
@@ -105,15 +106,14 @@ class Node:
                 return
             self._access = None
             self._wanted_gone = reason
-            self._process.terminate()
+            self._ask_to_end(self._process)
 
     def stop(self) -> None:
         """End the SuperNode in order, so that the server knows at once that the client has left."""
         self._stopping.set()
         with self._lock:
-            process = self._process
-        if process is not None and process.poll() is None:
-            process.terminate()
+            if self._process is not None and self._process.poll() is None:
+                self._ask_to_end(self._process)
         if self._keeper.is_alive():
             self._keeper.join(timeout=2 * _GRACE_SECONDS)
 
@@ -143,18 +143,25 @@ class Node:
             if self._stopping.is_set():
                 return 0, ""
             process = self._process = _launch(self._options, access, secret_file)
-            self._access, self._wanted_gone = access, ""
+            self._access, self._wanted_gone, self._asked = access, "", False
         try:
             for line in process.stdout or ():
                 complaints.hear(line)
                 if any(sign in line for sign in MESSAGE_SIGNS):
                     self._message_came()
                 if complaints.is_lame:
-                    process.terminate()
+                    with self._lock:
+                        self._ask_to_end(process)
             return self._ended(process), self._wanted_gone or complaints.reason
         finally:
             with self._lock:
                 self._access = self._process = None
+
+    def _ask_to_end(self, process: subprocess.Popen[str]) -> None:
+        """Ask once: a second signal would end it before it has given its session back."""
+        if not self._asked:
+            self._asked = True
+            process.terminate()
 
     def _ended(self, process: subprocess.Popen[str]) -> int:
         """Wait for a process that has closed its output, and make sure that it is gone."""

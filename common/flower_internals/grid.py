@@ -6,6 +6,7 @@ cannot be decoded, and believes of each reply which question it answers.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -43,11 +44,9 @@ class Replies:
 
     def take(self, questions: Iterable[str]) -> Iterator[tuple[str, Message | Unreadable]]:
         """Yield what has come by now for questions (by their ids), each with its question; wait for none."""
-        from flwr.superlink.grid import HttpGrid
-
         wanted = set(questions)
-        if isinstance(self._grid, HttpGrid):
-            yield from self._over_http(self._grid, wanted)
+        if (grid := _as_http(self._grid)) is not None:
+            yield from self._over_http(grid, wanted)
             return
         for message in self._grid.pull_messages(list(wanted)):
             if (question := message.metadata.reply_to_message_id) in wanted:
@@ -78,6 +77,12 @@ class Replies:
         if begun.lost:
             return Unreadable("a part of its reply is lost")
         return None if begun.missing else _decoded(question, begun)
+
+
+def _as_http(grid: Grid) -> HttpGrid | None:
+    """Return a grid that speaks HTTP as what it is; a simulation has none, and need not load all of that."""
+    loaded = sys.modules.get("flwr.superlink.grid")
+    return grid if loaded is not None and isinstance(grid, loaded.HttpGrid) else None
 
 
 @dataclass

@@ -25,6 +25,7 @@ from tests.deployed_server import deployment
 from tests.hostile_answers import (
     at_no_time,
     by_round,
+    honest,
     in_anothers_name,
     in_one_body,
     in_pieces,
@@ -37,13 +38,14 @@ from tests.wire_nodes import wire_nodes
 
 pytestmark = pytest.mark.xdist_group("deployment")
 
-PATIENCE = 40
+PATIENCE = 60
 ROUNDS = 3
 
 HOSTILE = {
     "numbers": by_round(partial(poisoned, np.nan), partial(poisoned, np.inf), partial(poisoned, -np.inf)),
     "forms": by_round(reshaped, in_double, partial(with_bytes, b"garbage")),
-    "bytes": by_round(undecodable, in_pieces, never_whole),
+    "bytes": by_round(undecodable, honest, in_pieces),
+    "staller": by_round(honest, honest, never_whole),
     "impostor": by_round(in_anothers_name, at_no_time, in_one_body),
     "replayer": replaying(),
     "forger": forged,
@@ -59,8 +61,8 @@ REASONS = {
     ("forms", 2): "it is not float32",
     ("forms", 3): "cannot be decoded",
     ("bytes", 1): "its reply cannot be decoded",
-    ("bytes", 2): "its reply is larger than ",
-    ("bytes", 3): f"it did not answer within {PATIENCE} s",
+    ("bytes", 3): "its reply is larger than ",
+    ("staller", 3): f"it did not answer within {PATIENCE} s",
     ("replayer", 2): "does not end with the release of this very update",
     ("replayer", 3): "does not end with the release of this very update",
     ("forger", 1): "entry 2: its signature is not that of the ledger's key",

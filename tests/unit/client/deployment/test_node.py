@@ -93,6 +93,35 @@ def test_each_one_has_an_address_and_a_secret_of_its_own(scripted, tmp_path):
     node.stop()
 
 
+@pytest.mark.parametrize("lame", [True, False])
+def test_one_that_is_of_no_use_is_asked_once_to_end_and_may_give_its_session_back(scripted, tmp_path, lame):
+    farewell = tmp_path / "farewell"
+    body = f"""
+        import signal
+        def end(*_):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as Flower does
+            for _ in range(5):
+                print("WARNING : ending", flush=True)
+                time.sleep(0.1)
+            open({str(farewell)!r}, "a").write("y")
+            sys.exit(0)
+        signal.signal(signal.SIGTERM, end)
+        if {lame}:
+            print("Exception in thread Thread-2", flush=True)
+        else:
+            print("Receiving: a message", flush=True)
+        time.sleep(60)
+    """
+    node, starts = scripted(body)
+    while count(starts) < 3:
+        for access in [access for access in heard if access is not None]:
+            node.restart(access, "a test")
+            node.restart(access, "a test")
+        time.sleep(0.02)
+    node.stop()
+    assert len(farewell.read_text()) >= 2
+
+
 def test_stopping_ends_it_at_once_and_for_good(scripted):
     node, starts = scripted("time.sleep(60)")
     wait_for(lambda: count(starts) == 1)

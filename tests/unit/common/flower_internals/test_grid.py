@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import subprocess
+import sys
 from dataclasses import dataclass, field
+from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
@@ -197,3 +200,18 @@ def test_flowers_grid_has_the_names_that_are_used():
         assert used in source
     assert isinstance(inspect.getattr_static(HttpGrid, "_runtime_client"), property)
     assert isinstance(inspect.getattr_static(HttpGrid, "run"), property)
+
+
+def test_the_grid_of_a_real_run_is_found_where_it_is_looked_for():
+    import_module("flwr.superlink.runtime")
+    app = sys.modules["flwr.superlink.runtime.run_serverapp"]
+    assert "from flwr.superlink.grid import HttpGrid" in inspect.getsource(app)
+    assert HttpGrid is sys.modules["flwr.superlink.grid"].HttpGrid
+
+
+def test_a_simulation_does_not_load_what_speaks_http():
+    code = (
+        "import sys; from common.flower_internals.grid import _as_http; "
+        "assert _as_http(object()) is None; assert 'flwr.superlink.grid' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
