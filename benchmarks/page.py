@@ -12,7 +12,7 @@ from typing import Any
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 
 _TITLE = """\
-# Performance of a deployment
+# Performance
 
 Each section below is written by the benchmark that it names (`--page`): figures are measured, not estimated.
 """

@@ -57,6 +57,7 @@ def describe(message: Message, context: Context) -> Message:
         partition_id=site.partition_id,
         num_examples=len(site.records),
         ledger_lines=site.ledger.view.lines[request.known_entries :],
+        presence=site.ledger.prove_presence(request.run),
     )
     return _reply(message, description)
 

@@ -108,7 +108,7 @@ def reply_record(reply: Reply) -> RecordDict:
     match reply:
         case Description():
             fields |= {_KIND: "description", "num-examples": reply.num_examples}
-            fields["ledger-lines"] = list(reply.ledger_lines)
+            fields |= {"ledger-lines": list(reply.ledger_lines), "presence": reply.presence}
         case Update():
             fields |= {_KIND: "update", "num-examples": reply.num_examples}
             fields["ledger-lines"] = list(reply.ledger_lines)
@@ -187,6 +187,7 @@ def _parse_description(fields: Fields, _: Message) -> Description:
         partition_id=fields.integer("partition-id"),
         num_examples=fields.integer("num-examples"),
         ledger_lines=fields.lines("ledger-lines"),
+        presence=fields.binary("presence"),
     )
 
 

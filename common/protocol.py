@@ -84,11 +84,16 @@ class TrainRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """A client's public facts: its partition, its size n and its ledger from `known_entries` on."""
+    """A client's public facts: its partition, its size n and its ledger from `known_entries` on.
+
+    Args:
+        presence: the proof that it holds the ledger's key: `common.ledger.presence`.
+    """
 
     partition_id: int
     num_examples: int
     ledger_lines: tuple[str, ...]
+    presence: bytes
 
 
 @dataclass(frozen=True, kw_only=True)

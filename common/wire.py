@@ -73,6 +73,10 @@ class Fields:
         """Return a whole number."""
         return self._typed(name, int)
 
+    def binary(self, name: str) -> bytes:
+        """Return bytes."""
+        return self._typed(name, bytes)
+
     def flag(self, name: str) -> bool:
         """Return true or false."""
         return self._typed(name, bool)

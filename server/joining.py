@@ -10,6 +10,7 @@ from flwr.serverapp import Grid
 
 from common.errors import FedLedgerError, MessageError, RoundFailed
 from common.ledger import parse_lines
+from common.ledger.presence import is_present
 from common.messages import describe_request_record
 from common.protocol import DescribeRequest, Description, Refusal, Reply
 from server.exchange import Question, ask
@@ -47,7 +48,7 @@ def join(
     turned_away: list[TurnedAway] = []
     for question, reply in ask(grid, "query", "join", questions, time_limit=time_limit):
         try:
-            client = enrol(question.node_id, reply, clients)
+            client = enrol(question.node_id, reply, clients, state.run)
             if client.partition_id in state.known:
                 state.known[client.partition_id].refuse_less(client.partition_id, client.ledger)
             book.check(client.ledger)
@@ -121,11 +122,12 @@ def _refuse_shared(client: ClientRecord, owners: dict[str | bytes, int]) -> None
     owners |= dict.fromkeys(marks, client.partition_id)
 
 
-def enrol(node_id: int, reply: Reply, present: Mapping[int, ClientRecord]) -> ClientRecord:
+def enrol(node_id: int, reply: Reply, present: Mapping[int, ClientRecord], run: str) -> ClientRecord:
     """Turn a client's description into a record, verifying its ledger.
 
     Raises:
-        MessageError: when it did not describe itself, or claims a number that is not its own.
+        MessageError: when it did not describe itself, shows a ledger whose key it does not hold, or claims a
+            number that is not its own.
         LedgerTampered: when its ledger does not verify.
     """
     if isinstance(reply, Refusal):
@@ -136,9 +138,11 @@ def enrol(node_id: int, reply: Reply, present: Mapping[int, ClientRecord]) -> Cl
         raise MessageError(
             f"node {node_id} claims to be client {reply.partition_id}, which is no number of one"
         )
+    ledger = parse_lines(reply.ledger_lines)
+    if not is_present(ledger, run, reply.presence):
+        raise MessageError(f"client {reply.partition_id} shows a ledger whose key it does not hold")
     if reply.partition_id in present:
         raise MessageError(f"two nodes claim to be client {reply.partition_id}: the second is left out")
-    ledger = parse_lines(reply.ledger_lines)
     if ledger.num_examples != reply.num_examples:
         raise MessageError(
             f"client {reply.partition_id} claims {reply.num_examples} examples where its ledger says "

@@ -55,7 +55,12 @@ def nothing(client, request, update):
 
 
 def description(client, request, update):
-    return Description(partition_id=1, num_examples=20, ledger_lines=tuple(client.lines))
+    return Description(
+        partition_id=1,
+        num_examples=20,
+        ledger_lines=tuple(client.lines),
+        presence=client.presence(request.run),
+    )
 
 
 def crash(client, request, update):

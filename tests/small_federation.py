@@ -12,8 +12,10 @@ from flwr.serverapp import Grid
 
 from common.arrays import Arrays, digest
 from common.config import RunConfig, resolve
-from common.ledger import Acknowledged, Genesis, Release, Reserve, SigningKey
+from common.errors import LedgerTampered
+from common.ledger import Acknowledged, Genesis, Release, Reserve, SigningKey, parse_lines
 from common.ledger.lines import NO_PREVIOUS, line_hash, write_line
+from common.ledger.presence import prove_presence
 from common.messages import parse_describe_request, parse_train_request, reply_record
 from common.privacy.mechanisms import PoissonGaussian
 from common.protocol import Delivery, Description, Reply, TrainRequest, Update
@@ -82,6 +84,13 @@ class MadeUpClient:
         )
         return self.write(body)
 
+    def presence(self, run: str) -> bytes:
+        """Sign for its ledger, if it is one that can be read."""
+        try:
+            return prove_presence(parse_lines(self.lines), run, self.key)
+        except LedgerTampered:
+            return b""
+
     def keep(self, deliveries: tuple[Delivery, ...]) -> None:
         """Store receipts."""
         for delivery in deliveries:
@@ -121,6 +130,7 @@ class MadeUpClient:
                 partition_id=self.partition_id,
                 num_examples=self.num_examples,
                 ledger_lines=tuple(self.lines[asked.known_entries :]),
+                presence=self.presence(asked.run),
             )
         request = parse_train_request(message)
         self.keep(request.deliveries)

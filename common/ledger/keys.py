@@ -27,6 +27,7 @@ ENTRY = b"application/vnd.fedledger.entry+json"
 RECEIPT = b"application/vnd.fedledger.receipt+json"
 KEY = b"application/vnd.fedledger.key+json"
 NONCE = b"application/vnd.fedledger.nonce+json"
+PRESENCE = b"application/vnd.fedledger.presence+json"
 """Payload types: a signature over one kind of record is none over another."""
 
 PASSPHRASE_VARIABLE = "FEDLEDGER_PASSPHRASE"  # noqa: S105 - the name, not the passphrase

@@ -15,6 +15,7 @@ from common.ledger.durable import check_complete, write_new_file
 from common.ledger.entries import Body, Genesis, KeyRotate
 from common.ledger.keys import SigningKey, fingerprint
 from common.ledger.lines import NO_PREVIOUS, read_bytes, split_lines, write_line
+from common.ledger.presence import prove_presence
 
 
 class Ledger:
@@ -108,6 +109,10 @@ class Ledger:
             self._view = longer
             self._size += len(line) + 1
             return longer.entries[-1]
+
+    def prove_presence(self, run: str) -> bytes:
+        """Sign that this ledger, as it is now, takes part in a run; 64 bytes."""
+        return prove_presence(self._view, run, self._key)
 
     def rotate(self, key: SigningKey) -> Entry:
         """Let another key sign every later entry; the change itself is signed by both.

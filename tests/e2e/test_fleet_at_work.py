@@ -1,4 +1,4 @@
-"""A server and two clients, by the command and over TLS: what others on the machine see, and what status tells."""
+"""A server and two clients, by the command and over TLS: what others on the machine see, and the status."""
 
 from __future__ import annotations
 

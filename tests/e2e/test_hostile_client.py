@@ -197,12 +197,15 @@ def test_old_stolen_and_doubled_ledgers_are_refused_on_joining(server, people, f
     other = people["numbers"]
     twin.key, twin.lines = other.key, other.lines
     copy.lines = list(people["forms"].lines[:1]) + whole[1:]
+    borrower = MadeUpClient(53, 30, 0.0)
+    borrower.lines = list(people["site-a"].lines)
     here = {
         "site-a": people["site-a"].answer,
         "site-b": old.answer,
         "numbers": MadeUpClient.answer.__get__(_calm(other)),
         "twin": twin.answer,
         "copier": copy.answer,
+        "borrower": borrower.answer,
         "strict": MadeUpClient(52, 30, 0.0, change=too_greedy).answer,
     }
     with wire_nodes(server, here):
@@ -212,6 +215,7 @@ def test_old_stolen_and_doubled_ledgers_are_refused_on_joining(server, people, f
     assert any(line.startswith("site-b refused: ledger") and "lacks its entry" in line for line in lines)
     assert "strict refused: noise multiplier 2 is below its policy's 4" in lines
     assert any(line.startswith("copier refused: entry 1: ") for line in lines)
+    assert "borrower refused: a ledger whose key it does not hold" in " ".join(lines).replace("shows ", "")
     doubled = [line for line in lines if "show the same ledger, key or data set" in line]
     assert len(doubled) == 1
     assert doubled[0].startswith(("twin refused: ", "numbers refused: "))
@@ -220,7 +224,7 @@ def test_old_stolen_and_doubled_ledgers_are_refused_on_joining(server, people, f
     ]
     assert len(line["participants"]) == 2
     report = json.loads((server.folder / "again" / "report.json").read_text())
-    assert len(report["left_out"]) == 4
+    assert len(report["left_out"]) == 5
 
 
 def too_greedy(client, request, update):

@@ -28,7 +28,11 @@ CASES = {
     "expired": ("certificate has expired", "the server's certificate has expired", _NO_CA),
     "unenrolled": ("this key is not enrolled here", "the server refuses this key", _STRANGER),
     "revoked": ("this key is not enrolled here", "the server refuses this key", _STRANGER),
-    "plain": ("this server speaks TLS", "the server speaks TLS: give --ca and --key instead of --insecure", _PLAIN),
+    "plain": (
+        "this server speaks TLS",
+        "the server speaks TLS: give --ca and --key instead of --insecure",
+        _PLAIN,
+    ),
 }
 """What a stock SuperNode says, what our client says, and what the server's log says."""
 

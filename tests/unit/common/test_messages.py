@@ -117,9 +117,9 @@ def test_a_delivery_has_one_form(changed):
 @pytest.mark.parametrize(
     "reply",
     [
-        Description(partition_id=4, num_examples=10, ledger_lines=("a", "b")),
+        Description(partition_id=4, num_examples=10, ledger_lines=("a", "b"), presence=b"signed"),
         Refusal(partition_id=4, code="budget-exhausted", reason="spent"),
-        Description(partition_id=0, num_examples=1, ledger_lines=()),
+        Description(partition_id=0, num_examples=1, ledger_lines=(), presence=b""),
     ],
 )
 def test_replies_survive_the_wire(reply):

@@ -128,7 +128,10 @@ def test_refusals_that_would_only_be_repeated_retire_their_client(answers, code,
 
 
 def test_a_description_is_no_update(answers, clients):
-    take(answers, 0, Description(partition_id=0, num_examples=10, ledger_lines=tuple(clients[0].lines)))
+    description = Description(
+        partition_id=0, num_examples=10, ledger_lines=tuple(clients[0].lines), presence=b""
+    )
+    take(answers, 0, description)
     assert answers.updates == {}
     assert answers.refused[0].code == "message"
 

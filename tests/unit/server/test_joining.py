@@ -43,6 +43,7 @@ def described(client: MadeUpClient, **changes) -> Description:
         partition_id=client.partition_id,
         num_examples=client.num_examples,
         ledger_lines=tuple(client.lines),
+        presence=client.presence(STATE.run),
     )
     return replace(honest, **changes)
 
@@ -63,6 +64,15 @@ def test_clients_are_known_by_number_node_size_and_ledger(home, backwards):
         record = state.clients[client.partition_id]
         assert (record.node_id, record.num_examples) == (node, client.num_examples)
         assert record.ledger == parse_lines(client.lines)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_whoever_shows_a_copy_of_anothers_ledger_does_not_keep_its_owner_out(home, backwards):
+    owner, thief = MadeUpClient(3, 20, 0.0), MadeUpClient(3, 20, 0.0)
+    thief.lines = list(owner.lines)
+    state, refused = joined({11: thief, 12: owner}, home, backwards=backwards)
+    assert state.clients[3].node_id == 12
+    assert refused == ["client 3 shows a ledger whose key it does not hold"]
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -88,6 +98,9 @@ OTHER = MadeUpClient(3, 20, 0.0)
         (described(HONEST, ledger_lines=(*HONEST.lines, *OTHER.lines)), "entry 1"),
         (described(HONEST, ledger_lines=(HONEST.lines[0].replace("20", "21"),)), "entry 0"),
         (described(HONEST, partition_id=-1), "client -1"),
+        (described(HONEST, presence=b""), "client 2 shows a ledger whose key it does not hold"),
+        (described(HONEST, presence=OTHER.presence(STATE.run)), "whose key it does not hold"),
+        (described(HONEST, presence=HONEST.presence("another run")), "whose key it does not hold"),
         (
             Update(partition_id=2, num_examples=20, arrays=MODEL, ledger_lines=tuple(HONEST.lines)),
             "something other than a description",

@@ -68,7 +68,7 @@ def train(number: int = 1, **changes) -> RecordDict:
         round=number,
         arrays=initial_arrays("cnn", num_classes=2, seed=0),
         proposal=replace(PROPOSAL, **changes),
-        server_nonce="c" * 64,
+        server_nonce=f"{number:064x}",
         known_entries=1,
     )
     return train_request_record(request)

@@ -1,0 +1,71 @@
+"""FedLedger's rounds for the comparison with others: writes each round's seconds as JSON.
+
+`large`: ten clients, 125 Poisson batches of 32 each, the default network. `small`: the work of pfl's CIFAR-10
+benchmark, cohorts of 50 clients with 50 images each and five batches of 10, but with private gradients and noise in
+every step, where pfl clips and noises whole updates. Both audit themselves at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+from benchmarks.peers.network import simple_cnn
+from benchmarks.round import Bystander, settings
+from benchmarks.scale import peak_mebibytes
+from common.config import RunConfig, resolve
+from common.models.registry import MODELS, ModelSpec
+from simulations import simulate
+
+COHORT, POPULATION = 50, 240
+
+
+def small_settings(rounds: int, out: str, *, private: bool) -> RunConfig:
+    """Return many small clients: 12,000 synthetic images in shares of 50."""
+    return resolve(
+        {
+            "federation.num-clients": POPULATION,
+            "federation.fraction-train": COHORT / POPULATION,
+            "federation.num-server-rounds": rounds,
+            "data.partitioner": "iid",
+            "model.name": "simple-cnn",
+            "training.sample-rate": 0.2,
+            "training.local-steps": 5,
+            "privacy.enabled": private,
+            "runtime.out": out,
+        },
+    )
+
+
+def main() -> None:
+    """Run a few rounds; the first, which warms up, is written apart."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("work", choices=("large", "small", "small-plain"))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, required=True)
+    arguments = parser.parse_args()
+    MODELS["simple-cnn"] = ModelSpec(
+        name="simple-cnn", summary="pfl's network", image_size=32, build=simple_cnn
+    )
+    watch = Bystander(lambda: None)
+    with tempfile.TemporaryDirectory() as place:
+        out = str(Path(place) / "run")
+        if arguments.work == "large":
+            config = settings(arguments.rounds + 1, "", out)
+        else:
+            config = small_settings(arguments.rounds + 1, out, private=arguments.work == "small")
+        run = simulate(config, observer=watch)
+    figures = {
+        "start": watch.start,
+        "first": watch.rounds[0],
+        "rounds": watch.rounds[1:],
+        "peak_mebibytes": peak_mebibytes(),
+        "verified": run.report.verified,
+    }
+    arguments.json.write_text(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
