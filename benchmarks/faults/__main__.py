@@ -72,9 +72,9 @@ def _section(facts: dict[str, Any], results: list[Result]) -> str:
     seeds = sorted({result["seed"] for result in results if result["type"] == "case"})
     figures = figures_of(results)
     head = (
-        f"Measured {machine_in_words(facts)} {figures['cases']} cases (seeds {', '.join(map(str, seeds))}), "
+        f"Written {machine_in_words(facts)}\n\n{figures['cases']} cases (seeds {', '.join(map(str, seeds))})"
     )
-    return f"{head}links by {' and '.join(figures['links'])}.\n\n{in_words(figures)}\n"
+    return f"## Figures\n\n{head}, links by {' and '.join(figures['links'])}.\n\n{in_words(figures)}\n"
 
 
 def _shown(result: Result) -> str:

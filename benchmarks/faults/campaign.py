@@ -77,9 +77,10 @@ class Run:
                 self._try(waiting.pop(0))
             self._wait(lambda: self.operator.done, "the run did not end")
         except Stuck as stuck:
-            self.operator.stop()
             self._report(completed=False, stuck=str(stuck))
             return False
+        finally:
+            self.operator.stop()
         self._report(completed=True)
         return True
 
