@@ -1,8 +1,8 @@
 """FedLedger's rounds for the comparison with others: writes each round's seconds as JSON.
 
 `large`: ten clients, 125 Poisson batches of 32 each, the default network. `small`: the work of pfl's CIFAR-10
-benchmark, cohorts of 50 clients with 50 images each and five batches of 10, but with private gradients and noise
-in every step, where pfl clips and noises whole updates; `small-plain`: without either. All are audited.
+benchmark, cohorts of 50 clients with 50 images each and five batches of 10, but with private gradients and
+noise in every step, where pfl clips and noises whole updates; `small-plain`: without either. All are audited.
 """
 
 from __future__ import annotations
