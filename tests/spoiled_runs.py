@@ -284,6 +284,7 @@ SCENARIOS: dict[tuple[str, str], Scenario] = {
     ("more-rounds", "warning"): _settings(federation__num_server_rounds=2),
     ("evaluation-differs", "warning"): _spoiled(lambda f: edit_round(f, 3, accuracy=0.1)),
     ("delta-differs", "error"): _genesis(delta=1e-6),
+    ("delta-differs", "warning"): (RunPlan(genesis={"delta": 1e-6}), lambda f: f.partitions.unlink()),
     ("budget-differs", "error"): _genesis(budget_epsilon=9.0),
     ("budget-differs", "warning"): _genesis(budget_epsilon=7.0),
     ("unknown-client", "warning"): _spoiled(_late_client),

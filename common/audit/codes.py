@@ -112,7 +112,7 @@ _RUN_CODES: dict[str, Code] = {
     "run-unfinished": note_code("The run ended before its last round.", "Continue it with --resume."),
     "more-rounds": warning_code("More rounds than the settings plan.", _SETTINGS),
     "evaluation-differs": warning_code("The test results are not of the last round.", "Evaluate again."),
-    "delta-differs": error_code("A ledger counts with another delta than the settings.", _SETTINGS),
+    "delta-differs": error_code("A ledger has another delta than the settings.", _SETTINGS, "warning"),
     "budget-differs": error_code("A ledger has another budget than the settings.", _SETTINGS, "warning"),
     "unknown-client": warning_code("A ledger of a client without images.", "Find out whose it is."),
     "size-differs": error_code("A client states another number of images than it was given.", _SETTINGS),

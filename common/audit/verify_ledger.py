@@ -32,7 +32,7 @@ def check_ledger(ledger: ClientLedger, records: RunRecords, run: str) -> Iterato
     """Yield what is wrong with one ledger, naming the first entry that shows it."""
     yield from _delta_size(ledger)
     if records.config is not None:
-        yield from _terms(ledger, records.config.privacy)
+        yield from _terms(ledger, records.config.privacy, given=records.partitions is not None)
     yield from _size(ledger, records, run)
     seen: set[str] = set()
     for charge in _different_charges(ledger):
@@ -60,7 +60,13 @@ def check_spending(ledger: ClientLedger, spent: Spent) -> Iterator[Finding]:
         )
 
 
-def _terms(ledger: ClientLedger, privacy: PrivacySettings) -> Iterator[Finding]:
+def _terms(ledger: ClientLedger, privacy: PrivacySettings, *, given: bool) -> Iterator[Finding]:
+    """Hold budget and delta against the settings.
+
+    Args:
+        given: whether the settings gave the clients their terms, as in a simulation; a real site has its own,
+            and to differ from a server's is its right, as long as it has a budget at all.
+    """
     genesis = ledger.view.genesis
     who, n = f"Client {ledger.partition_id}", genesis.num_examples
     where = f"{ledger.place} entry 0"
@@ -69,14 +75,13 @@ def _terms(ledger: ClientLedger, privacy: PrivacySettings) -> Iterator[Finding]:
         text = (
             f"{who} counts with delta {delta_text(genesis.delta)}, the settings say {delta_text(expected)}."
         )
-        yield error("delta-differs", text, where)
+        kind = error if given else warning
+        yield kind("delta-differs", text, where)
     budget = privacy.epsilon if privacy.enabled else None
     if genesis.budget_epsilon != budget:
-        kind = (
-            warning
-            if genesis.budget_epsilon is not None and (budget or 0) >= genesis.budget_epsilon
-            else error
-        )
+        smaller = genesis.budget_epsilon is not None and (budget or 0) >= genesis.budget_epsilon
+        own = not given and None not in (genesis.budget_epsilon, budget)
+        kind = warning if smaller or own else error
         ours, theirs = _budget(genesis.budget_epsilon), _budget(budget)
         yield kind("budget-differs", f"{who} has {ours} in its ledger, the settings say {theirs}.", where)
 

@@ -104,6 +104,23 @@ def test_the_terms_of_a_ledger(
     assert [(finding.code, finding.severity) for finding in findings] == codes
 
 
+@pytest.mark.parametrize(
+    ("genesis", "codes"),
+    [
+        ({"delta": 1e-6}, [("delta-differs", "warning")]),
+        ({"budget_epsilon": 9.0}, [("budget-differs", "warning")]),
+        ({"budget_epsilon": None}, [("budget-differs", "error")]),
+    ],
+)
+def test_a_real_sites_terms_are_its_own(
+    tmp_path: Path, genesis: dict[str, Any], codes: list[tuple[str, str]]
+) -> None:
+    folder = write_run(tmp_path, RunPlan(clients=1, rounds=2, genesis=genesis))
+    folder.partitions.unlink()  # who holds what is known to a simulation alone
+    findings = inspect_run(folder.root).findings
+    assert [(finding.code, finding.severity) for finding in findings] == codes
+
+
 def test_a_client_that_states_another_size_than_it_was_given(tmp_path: Path) -> None:
     def change(body: Reserve, _: int) -> Reserve:
         return dataclasses.replace(body, normaliser=Fraction(60, 5))
