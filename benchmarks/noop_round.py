@@ -224,12 +224,12 @@ HEAD = (
 
 REMAINS = """\
 What remains, and why: stock SuperNode asks for messages every 3 seconds and looks for its client's answer
-every half second; FedLedger's asks every second, and looks every tenth, for as long as messages come (it stays
-at 3 seconds otherwise), so a round waits for one second. The rest is a dozen HTTP requests a client on either
-side of its SuperNode, signed, encrypted and checked: processor time, which clients on one machine share. The
-first round of a turn may hold the start of each client's worker, which loads PyTorch and the site's records.
-In stock Flower every message starts a process that does that, so that the processors decide how long a round
-takes, and no waiting.
+every half second; FedLedger's asks every second, and looks every tenth, for as long as messages come (it
+stays at 3 seconds otherwise), so a round waits for about one second. The rest is a dozen HTTP requests a
+client on either side of its SuperNode, signed, encrypted and checked: processor time, which clients on one
+machine share. The first round of a turn may hold the start of each client's worker, which loads PyTorch and
+the site's records. In stock Flower every message starts a process that does that, so that processor time
+decides how long a round takes, and a busy machine tells most there.
 """
 
 

@@ -17,6 +17,11 @@ _TITLE = """\
 Each section below is written by the benchmark that it names (`--page`): figures are measured, not estimated.
 """
 
+_BUSY = """
+Other programs kept the cores busy meanwhile: whatever takes processor time took longer than on a machine of
+its own, by the wall clock.
+""".strip()
+
 
 def machine() -> dict[str, Any]:
     """Return when and on what a benchmark runs."""
@@ -33,10 +38,11 @@ def machine() -> dict[str, Any]:
 
 def in_words(facts: dict[str, Any]) -> str:
     """Say when and on what a benchmark ran."""
-    return (
+    words = (
         f"{facts['date']}, {facts['cores']} cores (load average {facts['load']} when it began), Python "
         f"{facts['python']}, flwr {facts['flwr']}, torch {facts['torch']}, fedledger {facts['fedledger']}."
     )
+    return f"{words} {_BUSY}" if facts["load"] > facts["cores"] else words
 
 
 def write_section(page: Path, name: str, text: str) -> None:
