@@ -30,7 +30,15 @@ _SEGMENT_BYTES = 2**36  # far below the 2**32 blocks of 64 bytes that ChaCha20's
 _BLOCK_VALUES = 2**15  # the working set of one block stays inside a core's second-level cache
 _GRID_BITS = 20
 
-_drawer = ThreadPoolExecutor(thread_name_prefix="noise")
+
+def _begin_drawing() -> None:
+    global _drawer  # noqa: PLW0603 - a forked process has this one, and none of its threads
+    _drawer = ThreadPoolExecutor(thread_name_prefix="noise")
+
+
+_begin_drawing()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_drawing)
 
 
 class ChaChaStream:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import socket
 import subprocess
 import threading
@@ -57,7 +58,7 @@ class NamespaceLink:
         self._name = f"fl{net}-{number}"
         self._here, self._there = f"flh{net}-{number}", f"flc{net}-{number}"
         self.host, peer = f"198.18.{net}.{4 * number + 1}", f"198.18.{net}.{4 * number + 2}"
-        self.prefix = ["ip", "netns", "exec", self._name]
+        self.prefix = [_program("ip"), "netns", "exec", self._name]
         _ip("netns", "add", self._name)
         _ip("link", "add", self._here, "type", "veth", "peer", "name", self._there)
         _ip("link", "set", self._there, "netns", self._name)
@@ -150,6 +151,7 @@ def namespaces_allowed() -> bool:
     if os.geteuid() != 0:
         return False
     try:
+        _program("tc")
         NamespaceLink(60, 255).close()
     except (subprocess.CalledProcessError, FileNotFoundError):
         return False
@@ -160,5 +162,17 @@ def _ip(*arguments: str) -> None:
     _command("ip", *arguments)
 
 
-def _command(*arguments: str) -> None:
-    subprocess.run(arguments, check=True, capture_output=True)
+def _command(program: str, *arguments: str) -> None:
+    subprocess.run([_program(program), *arguments], check=True, capture_output=True)
+
+
+def _program(name: str) -> str:
+    """Return where a program of the system's lies, which not every PATH names.
+
+    Raises:
+        FileNotFoundError: when it is not installed.
+    """
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if found is None:
+        raise FileNotFoundError(name)
+    return found

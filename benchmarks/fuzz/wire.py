@@ -35,7 +35,7 @@ def judge_delivery(case: Case) -> Outcome:
     """A delivery that is accepted is packed again as it came."""
     text = case.parts[0].decode("utf-8", "replace")
     TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
-    fields = ConfigRecord({"run": digest("run"), "known-entries": 0, "deliveries": [text]})
+    fields = ConfigRecord({"run": digest("run"), "known-entries": 0, "deliveries": [text], "classes": []})
     message = Message(RecordDict({FIELDS: fields}), dst_node_id=1, message_type="query")
     try:
         request = parse_describe_request(message)

@@ -77,7 +77,7 @@ def test_an_unprintable_message_is_noticed(monkeypatch):
 
 
 def test_settings_that_are_read_back_otherwise_are_noticed(monkeypatch):
-    monkeypatch.setattr("common.config.text._toml", lambda value: json.dumps(value)[:12])
+    monkeypatch.setattr("common.config.text.as_toml", lambda value: json.dumps(value)[:12])
     assert laws_broken("config") & {"round-trip", "no-escape"}
 
 

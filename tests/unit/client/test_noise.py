@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 
 import numpy as np
 import pytest
@@ -174,3 +175,13 @@ class TestGaussianNoise:
         expected = together + 2.0 * ChaChaStream(KEY).standard_normals(len(together))
         got = torch.cat([each.flatten() for each in noised]).double()
         torch.testing.assert_close(got, expected, rtol=0.0, atol=2e-6)
+
+    def test_a_forked_process_draws_noise_as_well(self) -> None:
+        GaussianNoise(ChaChaStream(KEY), 1.0).add(
+            [torch.zeros(3)]
+        )  # the threads of this process are there now
+        child = os.fork()
+        if child == 0:
+            noise = GaussianNoise(ChaChaStream(KEY), 1.0)
+            os._exit(0 if noise.prepare(3).exception(timeout=20) is None else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -118,9 +118,13 @@ def test_a_worker_that_opens_its_site_slowly_is_not_idle(begun, running, tmp_pat
             while select.select([0], [], [], 0)[0]:
                 heard += os.read(0, 65536)
             open({str(tmp_path / "heard")!r}, "wb").write(heard)
-        say("opened")
-        while not select.select([0], [], [], 0)[0] or b"finish" not in os.read(0, 65536):
-            time.sleep(0.05)
+            say("opened")
+            while b"finish" not in os.read(0, 65536):
+                continue
+        else:
+            say("opened")
+            while word(hear()) != "finish":
+                continue
     """
     attendant = begun.make(body, warm_seconds=0.5)
     running(attendant)
