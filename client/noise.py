@@ -30,6 +30,8 @@ _SEGMENT_BYTES = 2**36  # far below the 2**32 blocks of 64 bytes that ChaCha20's
 _BLOCK_VALUES = 2**15  # the working set of one block stays inside a core's second-level cache
 _GRID_BITS = 20
 
+_drawer: ThreadPoolExecutor
+
 
 def _begin_drawing() -> None:
     global _drawer  # noqa: PLW0603 - a forked process has this one, and none of its threads

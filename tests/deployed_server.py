@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -170,7 +170,7 @@ class Deployment:
                 os.kill(number, signal.SIGKILL)
 
 
-def wait_for(condition, seconds: float) -> None:
+def wait_for(condition: Callable[[], object], seconds: float) -> None:
     """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -177,11 +177,13 @@ class TestGaussianNoise:
         torch.testing.assert_close(got, expected, rtol=0.0, atol=2e-6)
 
     def test_a_forked_process_draws_noise_as_well(self) -> None:
-        GaussianNoise(ChaChaStream(KEY), 1.0).add(
-            [torch.zeros(3)]
-        )  # the threads of this process are there now
+        GaussianNoise(ChaChaStream(KEY), 1.0).add([torch.zeros(3)])  # this process has its threads now
         child = os.fork()
         if child == 0:
-            noise = GaussianNoise(ChaChaStream(KEY), 1.0)
-            os._exit(0 if noise.prepare(3).exception(timeout=20) is None else 1)
+            status = 1
+            try:
+                GaussianNoise(ChaChaStream(KEY), 1.0).prepare(3).result(timeout=10)
+                status = 0
+            finally:
+                os._exit(status)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
