@@ -84,7 +84,7 @@ class Deployment:
             assert made.status == 0, made.err
         arguments = ["server", "--pki", "pki", "--state", str(self.state), "--port", "0", *options]
         with (self.folder / "server.log").open("ab") as log:
-            self.server = subprocess.Popen(
+            server = self.server = subprocess.Popen(
                 [sys.executable, SCRIPT, *arguments],
                 cwd=self.folder,
                 env=environment(self.folder / "home"),
@@ -92,8 +92,8 @@ class Deployment:
                 stdout=log,
                 stderr=log,
             )
-        wait_for(lambda: (self.state / "server.json").exists() or self.server.poll() is not None, 60)
-        assert self.server.poll() is None, self.log
+        wait_for(lambda: (self.state / "server.json").exists() or server.poll() is not None, 60)
+        assert server.poll() is None, self.log
 
     def enroll(self, name: str) -> None:
         """Make a key and let it connect."""
