@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import fedledger
+from tests.deployed_server import Deployment
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = Path(fedledger.__file__)
@@ -143,6 +144,29 @@ class ClientProcess(Process):
             *("--policy", file, "--state", self.state, *arguments),
         ]
         super().__init__(command, folder / f"client-{number}.log", folder / f"home-{number}")
+
+
+def start_site(
+    server: Deployment, number: int, images: Path, *, sites: int, permits: str = "", seed: int = 0
+) -> Process:
+    """Enrol a site at a server, and start its `fedledger client`, over TLS, on its part of some images.
+
+    Args:
+        permits: lines to add to its policy.
+    """
+    name = f"site-{number}"
+    policy = server.folder / f"{name}.toml"
+    server.enroll(name)
+    policy.write_text(f"{POLICY}{permits}")
+    command = [
+        *(sys.executable, ROOT / "fedledger.py", "client", "--server", server.running["gateway"]),
+        *("--ca", server.folder / "pki" / "ca.crt", "--key", server.folder / "keys" / name),
+        *("--policy", policy, "--state", server.folder / name, "--partition", f"{number}/{sites}"),
+        *("--set", "data.dataset=folder", "--set", f"data.data-dir={images}", "--keep-warm", "15"),
+        *("--set", "data.partitioner=iid", "--set", "data.min-partition-size=1"),
+        *("--set", f"runtime.seed={seed}"),
+    ]
+    return Process(command, server.folder / f"{name}.log", server.folder / f"home-{name}")
 
 
 def children_of(pid: int) -> list[int]:

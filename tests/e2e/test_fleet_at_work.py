@@ -6,39 +6,24 @@ import contextlib
 import json
 import re
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from tests.deployed_server import SCRIPT, Deployment, deployment, wait_for
-from tests.real_clients import POLICY, Process, children_of
+from tests.deployed_server import deployment, wait_for
+from tests.real_clients import Process, children_of, start_site
 
 pytestmark = pytest.mark.xdist_group("deployment")
 
 ROUNDS = 2
 
 
-def start_client(server: Deployment, number: int, images: Path) -> Process:
-    name, policy = f"site-{number}", server.folder / "policy.toml"
-    server.enroll(name)
-    policy.write_text(POLICY)
-    command = [
-        *(sys.executable, SCRIPT, "client", "--server", server.running["gateway"]),
-        *("--ca", server.folder / "pki" / "ca.crt", "--key", server.folder / "keys" / name),
-        *("--policy", policy, "--state", server.folder / name, "--partition", f"{number}/2"),
-        *("--set", "data.dataset=folder", "--set", f"data.data-dir={images}", "--keep-warm", "15"),
-        *("--set", "data.partitioner=iid", "--set", "data.min-partition-size=1"),
-    ]
-    return Process(command, server.folder / f"{name}.log", server.folder / f"home-{name}")
-
-
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory, tiny_images):
     with deployment(tmp_path_factory.mktemp("fleet")) as server, contextlib.ExitStack() as stack:
         server.start()
-        clients = [start_client(server, number, tiny_images) for number in range(2)]
+        clients = [start_site(server, number, tiny_images, sites=2) for number in range(2)]
         for client in clients:
             stack.callback(client.kill)
         for client in clients:
