@@ -17,10 +17,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional
 
+from benchmarks.page import PAGE, in_words, machine, write_section
 from benchmarks.scale import peak_mebibytes
 from common.config import RunConfig, resolve
 from common.data import BatchTransform
@@ -123,22 +125,42 @@ def measure(rounds: int, data_dir: str) -> RoundFigures:
     )
 
 
+def section(figures: RoundFigures, facts: dict[str, Any]) -> str:
+    """Return the section of the page."""
+    return f"""\
+## A round beside plain training
+
+`python -m benchmarks.round --page`: ten clients, `cnn`, {CLIENTS * BATCH * STEPS:,} examples a round in Poisson
+batches of {BATCH}. *Plain* is a bare loop of PyTorch over as many steps and examples, without privacy,
+messages, ledgers and evaluation, on as many threads; it runs after each round.
+
+{in_words(facts)}
+
+| | |
+|---|---|
+| a round, median of {len(figures.rounds)} | {statistics.median(figures.rounds):.2f} s |
+| plain, median | {statistics.median(figures.plain):.2f} s |
+| **a round over plain**, median of pairs | **{figures.over_plain:.2f}** |
+| from the start of the program's work to the first round | {figures.start:.1f} s |
+| peak memory of the process, plain training included | {figures.peak_mebibytes:.0f} MiB |
+"""
+
+
 def main() -> None:
-    """Print one line a figure."""
+    """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", default="", help="image folder; else synthetic images")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--page", action="store_true", help="write the section of docs/performance.md")
     arguments = parser.parse_args()
+    facts = machine()
     figures = measure(arguments.rounds, arguments.data_dir)
-    print(f"examples a round       {CLIENTS * BATCH * STEPS:,} expected")
-    print(f"until the first round  {figures.start:.1f} s")
-    print(f"a round, median        {statistics.median(figures.rounds):.2f} s")
-    print(f"plain steps, median    {statistics.median(figures.plain):.2f} s")
-    print(f"round over plain       {figures.over_plain:.2f}")
-    print(f"peak memory            {figures.peak_mebibytes:.0f} MiB")
+    print(section(figures, facts))
     if arguments.json:
-        arguments.json.write_text(json.dumps(asdict(figures), indent=1))
+        arguments.json.write_text(json.dumps(facts | asdict(figures), indent=1))
+    if arguments.page:
+        write_section(PAGE, "round", section(figures, facts))
 
 
 if __name__ == "__main__":

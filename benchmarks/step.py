@@ -11,6 +11,7 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from opacus.grad_sample import GradSampleModule
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.interleaved import Timing, in_turn
+from benchmarks.page import PAGE, in_words, machine, write_section
 from client.noise import ChaChaStream, PrivateRandomness
 from client.optimizer import OptimizerSettings, PrivateOptimizer
 from client.per_example import PerExampleModule
@@ -131,7 +133,7 @@ def measure(name: str, batch: int, turns: int, only: list[str]) -> dict[str, Tim
     return in_turn(ways, turns=turns, calls=calls)
 
 
-def row(name: str, batch: int, timings: dict[str, Timing]) -> dict[str, object]:
+def row(name: str, batch: int, timings: dict[str, Timing]) -> dict[str, Any]:
     """Return one case's figures: milliseconds of the plain step, ratios to it, and the noise's share."""
     base = timings["plain"]
     ratios = {way: round(timing.over(base), 3) for way, timing in timings.items() if way in WAYS}
@@ -146,31 +148,60 @@ def row(name: str, batch: int, timings: dict[str, Timing]) -> dict[str, object]:
     }
 
 
+def table(rows: list[dict[str, Any]], ways: list[str]) -> str:
+    """Return the figures as a table in Markdown."""
+    lines = [f"| network | batch | plain step | {' | '.join(ways)} | noise of ours | spread |"]
+    lines.append("|" + "---|" * (len(ways) + 5))
+    for figures in rows:
+        ratios = " | ".join(f"{figures['over_plain'][way]:.2f}" for way in ways)
+        lines.append(
+            f"| {figures['model']} | {figures['batch']} | {figures['plain_ms']} ms | {ratios} | "
+            f"{figures['noise_share']:.1%} | ±{figures['spread']:.0%} |"
+        )
+    return "\n".join(lines)
+
+
+def section(found: dict[str, Any], ways: list[str]) -> str:
+    """Return the section of the page."""
+    parts = [INTRODUCTION, in_words(found["machine"])]
+    for threads, rows in found["threads"].items():
+        parts += ["", f"{threads} thread{'s' if threads > 1 else ''} of PyTorch:", "", table(rows, ways)]
+    return "\n".join(parts)
+
+
+INTRODUCTION = """\
+## A step of DP-SGD beside a plain one
+
+`python -m benchmarks.step --page`: times over that of a plain step of the same network and batch, in turn; medians over
+turns. *Noise of ours* is the share of our step that drawing noise costs. A simulation trains one client on each core,
+so one thread is what it uses.
+"""
+
+
 def main() -> None:
-    """Print a table in Markdown, a row as soon as it is known."""
+    """Print a row as soon as it is known."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=25)
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its default")
+    parser.add_argument(
+        "--threads", type=int, nargs="*", default=[1, 2], help="of PyTorch, one after the other"
+    )
     parser.add_argument("--only", nargs="*", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--page", action="store_true", help="write the section of docs/performance.md")
     arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
     ways = list(dict.fromkeys(["plain", "ours", *arguments.only]))
-    print(f"| network | batch | plain step | {' | '.join(ways[1:])} | noise of ours | spread |")
-    print("|" + "---|" * (len(ways) + 4), flush=True)
-    rows = []
-    for name, batch in CASES:
-        figures = row(name, batch, measure(name, batch, arguments.turns, ways))
-        rows.append(figures)
-        ratios = " | ".join(f"{figures['over_plain'][way]:.2f}" for way in ways[1:])  # type: ignore[index]
-        print(
-            f"| {name} | {batch} | {figures['plain_ms']} ms | {ratios} | "
-            f"{figures['noise_share']:.1%} | ±{figures['spread']:.0%} |",
-            flush=True,
-        )
+    found: dict[str, Any] = {"machine": machine(), "threads": {}}
+    for threads in arguments.threads:
+        torch.set_num_threads(threads)
+        rows = found["threads"][threads] = []
+        for name, batch in CASES:
+            rows.append(row(name, batch, measure(name, batch, arguments.turns, ways)))
+            print(threads, rows[-1], flush=True)
+    print(section(found, ways[1:]))
     if arguments.json:
-        arguments.json.write_text(json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=1))
+        arguments.json.write_text(json.dumps(found, indent=1))
+    if arguments.page:
+        write_section(PAGE, "step", section(found, ways[1:]))
 
 
 if __name__ == "__main__":
