@@ -172,9 +172,9 @@ def section(found: dict[str, Any], ways: list[str]) -> str:
 INTRODUCTION = """\
 ## A step of DP-SGD beside a plain one
 
-`python -m benchmarks.step --page`: times over that of a plain step of the same network and batch, in turn; medians over
-turns. *Noise of ours* is the share of our step that drawing noise costs. A simulation trains one client on each core,
-so one thread is what it uses.
+`python -m benchmarks.step --page`: times over that of a plain step of the same network and batch, in turn;
+medians over turns. *Noise of ours* is the share of our step that drawing noise costs. A simulation trains one
+client on each core, so one thread is what it uses.
 """
 
 
