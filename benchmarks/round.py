@@ -131,8 +131,8 @@ def section(figures: RoundFigures, facts: dict[str, Any]) -> str:
 ## A round beside plain training
 
 `python -m benchmarks.round --page`: ten clients, `cnn`, {CLIENTS * BATCH * STEPS:,} examples a round, in
-Poisson batches of {BATCH}. *Plain* is a bare loop of PyTorch over as many steps and examples, without privacy,
-messages, ledgers and evaluation, on as many threads; it runs after each round.
+Poisson batches of {BATCH}. *Plain* is a bare loop of PyTorch over as many steps and examples, without
+privacy, messages, ledgers and evaluation, on as many threads; it runs after each round.
 
 {in_words(facts)}
 
