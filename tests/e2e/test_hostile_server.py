@@ -167,7 +167,7 @@ def test_a_question_with_more_in_it_brings_no_more_than_public_facts(hostile, cl
 def test_an_update_holds_no_more_than_was_charged(hostile, client, first):
     answer = hostile.raw(train_request_record(request()))
     assert set(answer.content) == {"fields", "arrays"}
-    assert Fields(answer).names == {"kind", "partition-id", "num-examples", "ledger-lines", "presence"}
+    assert Fields(answer).names == {"kind", "partition-id", "num-examples", "ledger-lines"}
 
 
 def test_an_old_round_again_brings_the_same_bytes_and_no_charge(hostile, client, first):

@@ -14,6 +14,7 @@ from client.deployment import attendant as module
 from client.deployment import worker_child
 from client.deployment.attendant import Attendance, Attendant, ClientNotOpened
 from client.deployment.node import Access
+from client.deployment.orders import Word
 from tests.unit.client.deployment.test_own_site import facts, images  # noqa: F401 - fixtures
 
 BEGINNING = """
@@ -109,32 +110,32 @@ def test_without_messages_the_worker_ends_and_a_message_begins_another(begun, ru
     wait_for(lambda: attendant._worker is None)
 
 
-def test_a_worker_that_opens_its_site_slowly_is_not_idle(begun, running, tmp_path):
-    body = f"""
-        import select
-        if os.path.getsize({str(tmp_path / "starts")!r}) > 1:
-            time.sleep(1.5)
-            heard = sys.stdin.buffer.read1()
-            while select.select([0], [], [], 0)[0]:
-                heard += os.read(0, 65536)
-            open({str(tmp_path / "heard")!r}, "wb").write(heard)
-            say("opened")
-            while b"finish" not in os.read(0, 65536):
-                continue
-        else:
-            say("opened")
-            while word(hear()) != "finish":
-                continue
-    """
-    attendant = begun.make(body, warm_seconds=0.5)
-    running(attendant)
-    wait_for(lambda: attendant._worker is None)
-    attendant.message_came()
-    wait_for(lambda: begun.count() == 2)
-    wait_for(lambda: attendant._worker is None)
-    heard = (tmp_path / "heard").read_bytes()
-    assert b"look" in heard
-    assert b"finish" not in heard
+class OpensSlowly:
+    """A worker that notes its orders, and has not opened its site yet."""
+
+    is_open = is_busy = is_finishing = False
+
+    def __init__(self):
+        self.orders = []
+
+    def order(self, order):
+        self.orders.append(order)
+
+
+def test_a_worker_that_opens_its_site_slowly_is_not_idle(begun):
+    attendant, worker = begun.make(ONE_MESSAGE), OpensSlowly()
+    attendant.close()
+    attendant._worker = worker
+    attendant._waits = True
+    node = MadeUpNode()
+    attendant._attend(node)
+    time.sleep(0.01)  # its time, of no seconds here, is over
+    attendant._attend(node)
+    assert worker.orders == [node.access, Word.LOOK]
+    attendant._hear(worker, {"event": "opened"}, node)
+    time.sleep(0.01)
+    attendant._attend(node)
+    assert worker.orders == [node.access, Word.LOOK, Word.FINISH]
 
 
 def test_a_worker_with_messages_stays_warm(begun, running):
