@@ -58,16 +58,21 @@ def all_forms(layer: nn.Conv2d, images: Tensor, backprops: Tensor) -> dict[str, 
     return forms
 
 
-def assert_right(form: RecordGradients, expected: Tensor) -> None:
-    """Hold a form to its gradients: relative to their norm, to 1e-5."""
+def rounding(images: Tensor, backprops: Tensor) -> Tensor:
+    """Return what float32 may lose where a gradient is far smaller than the products that it is a sum of."""
+    return 1e-6 * images.double().flatten(1).norm(dim=1) * backprops.double().flatten(1).norm(dim=1)
+
+
+def assert_right(form: RecordGradients, expected: Tensor, lost: Tensor) -> None:
+    """Hold a form to its gradients: to 1e-5 of their norm, and what rounding loses."""
     norms = expected.flatten(1).norm(dim=1)
     errors = (form.dense().double() - expected).flatten(1).norm(dim=1)
-    assert (errors <= 1e-5 * norms).all()
-    torch.testing.assert_close(form.norms().double(), norms, rtol=1e-5, atol=0.0)
+    assert (errors <= 1e-5 * norms + lost).all()
+    assert ((form.norms().double() - norms).abs() <= 1e-5 * norms + lost).all()
     factors = torch.linspace(-1.0, 2.0, len(expected))
     summed = torch.tensordot(factors.double(), expected, dims=1)
     error = (form.weighted_sum(factors).double() - summed).norm()
-    assert error <= 1e-5 * (factors.double().abs() * norms).sum()
+    assert error <= (factors.double().abs() * (1e-5 * norms + lost)).sum()
 
 
 @pytest.mark.parametrize("records", [1, RECORDS])
@@ -78,7 +83,7 @@ def test_every_form_gives_the_gradients_of_each_record_alone(name: str, records:
     backprops = pass_through(layer, images)
     expected = one_by_one(layer, images, backprops)
     for form in all_forms(layer, images, backprops).values():
-        assert_right(form, expected)
+        assert_right(form, expected, rounding(images, backprops))
 
 
 @given(
@@ -110,7 +115,7 @@ def test_odd_shapes(
     backprops = pass_through(layer, images)
     expected = one_by_one(layer, images, backprops)
     for form in all_forms(layer, images, backprops).values():
-        assert_right(form, expected)
+        assert_right(form, expected, rounding(images, backprops))
 
 
 def test_a_norm_far_below_its_parts_is_not_lost() -> None:
@@ -139,7 +144,7 @@ def test_few_records_at_a_time_give_the_same(values: int, monkeypatch: pytest.Mo
     backprops = pass_through(layer, images)
     monkeypatch.setattr(convolution, "_CHUNK_VALUES", values)
     for form in all_forms(layer, images, backprops).values():
-        assert_right(form, one_by_one(layer, images, backprops))
+        assert_right(form, one_by_one(layer, images, backprops), rounding(images, backprops))
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
