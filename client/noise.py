@@ -134,22 +134,21 @@ class GaussianNoise:
 
         Privacy: the Gaussian mechanism, for whatever sensitivity the deviation was chosen for.
         """
-        sizes = [total.numel() for total in totals]
-        drawn = torch.split(self.prepare(sum(sizes)).result(), sizes)
+        joined = torch.cat([total.flatten() for total in totals])
+        drawn = self.prepare(len(joined)).result()
         self._drawn = None
-        return [self._onto_grid(total, values) for total, values in zip(totals, drawn, strict=True)]
+        noised = self._onto_grid(joined.cpu(), drawn).to(joined.device)
+        parts = torch.split(noised, [total.numel() for total in totals])
+        return [part.view_as(total) for part, total in zip(parts, totals, strict=True)]
 
-    def _onto_grid(self, total: Tensor, values: Tensor) -> Tensor:
-        """Add up and round a block at a time, so that what is in hand stays in a core's cache."""
-        noised = torch.empty(total.shape, dtype=torch.float32)
-        blocks = zip(
-            *(torch.split(each, _BLOCK_VALUES) for each in (total.flatten().cpu(), values, noised.view(-1))),
-            strict=True,
-        )
-        for sums, noise, out in blocks:
-            noise.mul_(self._deviation / self._grid).add_(sums, alpha=1 / self._grid)
-            out.copy_(noise.round_().mul_(self._grid))
-        return noised.to(total.device)
+    def _onto_grid(self, sums: Tensor, noise: Tensor) -> Tensor:
+        """Add up and round [n] a block at a time, so that what is in hand stays in a core's cache."""
+        noised = torch.empty(len(sums), dtype=torch.float32)
+        blocks = zip(*(torch.split(each, _BLOCK_VALUES) for each in (sums, noise, noised)), strict=True)
+        for some, values, out in blocks:
+            values.mul_(self._deviation / self._grid).add_(some, alpha=1 / self._grid)
+            out.copy_(values.round_().mul_(self._grid))
+        return noised
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,7 @@ class PerExampleModule(GradSampleModule):  # type: ignore[misc]  # Opacus has no
     def __init__(self, model: nn.Module) -> None:
         self._calls: list[_Call] = []
         super().__init__(model, batch_first=True, loss_reduction="sum", strict=True)
+        self._named = list(model.named_parameters())
 
     def add_hooks(self, **_: Any) -> None:
         """Hook every layer that has parameters of its own."""
@@ -66,7 +67,7 @@ class PerExampleModule(GradSampleModule):  # type: ignore[misc]  # Opacus has no
         for call, backprop in zip(calls, backprops, strict=True):
             for parameter, gradients in self._sample(call, backprop).items():
                 _add_to(parameter, gradients)
-        for name, parameter in self._module.named_parameters():
+        for name, parameter in self._named:
             if parameter.requires_grad and not _covers(parameter, len(losses)):
                 raise RuntimeError(f"parameter {name} lacks a gradient for each record; use other layers")
 
