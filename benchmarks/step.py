@@ -45,6 +45,11 @@ def plain(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
     return step
 
 
+def plain_channels_last(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
+    """Return a plain step by who knows that convolutions are quicker with channels last in memory."""
+    return plain(model.to(memory_format=torch.channels_last), images, labels)
+
+
 class SilentStream(ChaChaStream):
     """Draws zeros in no time: what a step takes without it is what noise costs."""
 
@@ -59,7 +64,7 @@ def ours(model: nn.Module, images: Tensor, labels: Tensor, stream: ChaChaStream 
     Args:
         stream: of the noise; else one keyed by the operating system.
     """
-    hooked = PerExampleModule(model)
+    hooked = PerExampleModule(model.to(memory_format=torch.channels_last))  # as DPTrainer has it
     rule = OptimizerSettings(name="sgd", learning_rate=0.01).build(list(model.parameters()))
     optimizer = PrivateOptimizer(
         rule,
@@ -116,7 +121,13 @@ def opacus_ghost(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
     return step
 
 
-WAYS = {"plain": plain, "ours": ours, "opacus hooks": opacus_hooks, "opacus ghost": opacus_ghost}
+WAYS = {
+    "plain": plain,
+    "ours": ours,
+    "opacus hooks": opacus_hooks,
+    "opacus ghost": opacus_ghost,
+    "plain, channels last": plain_channels_last,
+}
 
 
 def measure(name: str, batch: int, turns: int, only: list[str]) -> dict[str, Timing]:

@@ -35,7 +35,8 @@ class Evaluator:
     ) -> None:
         self._workers = workers
         self._test = test
-        self._network = build_model(model, num_classes=len(test.classes)).to(device).eval()
+        network = build_model(model, num_classes=len(test.classes)).eval()
+        self._network = network.to(device, memory_format=torch.channels_last)  # quicker, on CPUs as well
         self._loss = build_loss(loss)
         self._transform = BatchTransform(augmentation="none", device=device)
         self._device = device

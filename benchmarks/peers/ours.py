@@ -3,6 +3,7 @@
 `large`: ten clients, 125 Poisson batches of 32 each, the default network. `small`: the work of pfl's CIFAR-10
 benchmark, cohorts of 50 clients with 50 images each and five batches of 10, but with private gradients and
 noise in every step, where pfl clips and noises whole updates; `small-plain`: without either. All are audited.
+Evaluation, which the others leave out here, is timed apart.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import time
 from pathlib import Path
 
 from benchmarks.peers.network import simple_cnn
 from benchmarks.round import Bystander, settings
 from benchmarks.scale import peak_mebibytes
 from common.config import RunConfig, resolve
+from common.arrays import Arrays
 from common.models.registry import MODELS, ModelSpec
+from server.evaluation import Evaluation, Evaluator
 from simulations import simulate
 
 COHORT, POPULATION = 50, 240
@@ -39,6 +43,21 @@ def small_settings(rounds: int, out: str, *, private: bool) -> RunConfig:
     )
 
 
+def time_evaluations() -> list[float]:
+    """Return a list that every evaluation from now on adds its seconds to."""
+    seconds: list[float] = []
+    evaluate = Evaluator.evaluate
+
+    def timed(evaluator: Evaluator, arrays: Arrays) -> Evaluation:
+        began = time.perf_counter()
+        evaluation = evaluate(evaluator, arrays)
+        seconds.append(time.perf_counter() - began)
+        return evaluation
+
+    Evaluator.evaluate = timed  # type: ignore[method-assign]
+    return seconds
+
+
 def main() -> None:
     """Run a few rounds; the first, which warms up, is written apart."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -49,7 +68,7 @@ def main() -> None:
     MODELS["simple-cnn"] = ModelSpec(
         name="simple-cnn", summary="pfl's network", image_size=32, build=simple_cnn
     )
-    watch = Bystander(lambda: None)
+    watch, evaluations = Bystander(lambda: None), time_evaluations()
     with tempfile.TemporaryDirectory() as place:
         out = str(Path(place) / "run")
         if arguments.work == "large":
@@ -61,6 +80,7 @@ def main() -> None:
         "start": watch.start,
         "first": watch.rounds[0],
         "rounds": watch.rounds[1:],
+        "evaluations": evaluations[1:],
         "peak_mebibytes": peak_mebibytes(),
         "verified": run.report.verified,
     }
