@@ -36,7 +36,7 @@ class Evaluator:
         self._workers = workers
         self._test = test
         network = build_model(model, num_classes=len(test.classes)).eval()
-        self._network = network.to(device, memory_format=torch.channels_last)  # quicker, on CPUs as well
+        self._network = network.to(device).to(memory_format=torch.channels_last)  # quicker
         self._loss = build_loss(loss)
         self._transform = BatchTransform(augmentation="none", device=device)
         self._device = device

@@ -128,15 +128,15 @@ def section(tables: dict[str, list[Contestant]], facts: dict[str, Any]) -> str:
 INTRODUCTION = """\
 ## Rounds of others
 
-`python -m benchmarks.peers --page`: each in processes of its own, in turn. First rounds and evaluation are left
-out. *Start* is what passes before the first round, imports of Python left out for FedLedger and pfl; for Flower
-it is all but the rounds, Ray's start and end among it. Memory is that of FedLedger's one process; Flower and Ray
-are several, and not measured here.
+`python -m benchmarks.peers --page`: each in processes of its own, in turn. First rounds and evaluation are
+left out. *Start* is what passes before the first round, imports of Python left out for FedLedger and pfl;
+for Flower it is all but the rounds, Ray's start and end among it. Memory is that of FedLedger's one process;
+Flower and Ray are several, and not measured here.
 """
 LARGE = "Ten clients, `cnn`, 40,000 examples a round in Poisson batches of 32, noise in every step:"
 SMALL = (
-    "pfl's CIFAR-10 setting without dropout: cohorts of 50 clients, 50 images each, batches of 10, one epoch, "
-    "1,626,442 parameters:"
+    "pfl's CIFAR-10 setting without dropout: cohorts of 50 clients, 50 images each, batches of 10, one "
+    "epoch, 1,626,442 parameters:"
 )
 
 

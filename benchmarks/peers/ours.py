@@ -17,8 +17,8 @@ from pathlib import Path
 from benchmarks.peers.network import simple_cnn
 from benchmarks.round import Bystander, settings
 from benchmarks.scale import peak_mebibytes
-from common.config import RunConfig, resolve
 from common.arrays import Arrays
+from common.config import RunConfig, resolve
 from common.models.registry import MODELS, ModelSpec
 from server.evaluation import Evaluation, Evaluator
 from simulations import simulate
@@ -54,7 +54,7 @@ def time_evaluations() -> list[float]:
         seconds.append(time.perf_counter() - began)
         return evaluation
 
-    Evaluator.evaluate = timed  # type: ignore[method-assign]
+    Evaluator.evaluate = timed  # type: ignore[method-assign,assignment]
     return seconds
 
 
