@@ -29,8 +29,10 @@ WAYS: dict[str, Callable[..., Callable[[], object]]] = {
 }
 PARTS = {
     "convolutions": ("convolution",),
-    "pooling, activations, normalisation": ("pool", "relu", "clamp", "threshold", "tanh", "norm_backward")
-    + ("native_group_norm", "softmax", "nll"),
+    "pooling, activations, normalisation": (
+        *("pool", "relu", "clamp", "threshold", "tanh", "norm_backward", "native_group_norm", "softmax"),
+        "nll",
+    ),
     "matrix products": ("aten::mm", "bmm", "addmm", "addmv", "aten::dot"),
     "copies and patches": ("copy", "clone", "im2col", "fill", "zero", "cat", "masked", "resize"),
     "norms, sums, scaling": ("vector_norm", "aten::sum", "aten::mul", "aten::div", "aten::add", "stack"),
@@ -90,8 +92,8 @@ def picture(title: str, found: dict[str, dict[str, float]]) -> str:
     height = foot + 18 * len(_COLOURS) + 8
     return str(
         Markup(
-            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1}" width="{0}" height="{1}" role="img" '
-            'font-family="sans-serif" font-size="12"><title>{2}</title>'
+            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1}" width="{0}" height="{1}" '
+            'role="img" font-family="sans-serif" font-size="12"><title>{2}</title>'
             '<rect width="{0}" height="{1}" fill="#ffffff"/>'
             '<text x="{3}" y="20" font-weight="bold">{2}</text>{4}</svg>\n'
         ).format(_WIDTH, height, title, _LEFT, Markup("").join([*bars, *legend]))
@@ -109,16 +111,18 @@ def _bar(way: str, parts: dict[str, float], base: float, unit: float, row: int) 
         )
         left += width
     total = sum(parts.values()) / base
-    return Markup(
-        '<text x="{}" y="{}" text-anchor="end">{}</text>{}<text x="{:.1f}" y="{}">{:.2f}</text>'
-    ).format(_LEFT - 8, top + 17, way, Markup("").join(pieces), left + 6, top + 17, total)
+    label = Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(_LEFT - 8, top + 17, way)
+    ratio = Markup('<text x="{:.1f}" y="{}">{:.2f}</text>').format(left + 6, top + 17, total)
+    return Markup("").join([label, *pieces, ratio])
 
 
 def table(found: dict[str, dict[str, float]]) -> str:
     """Return the milliseconds of each part as a table in Markdown."""
     lines = ["| ms of a step | " + " | ".join(found) + " |", "|---|" + "---|" * len(found)]
-    for part in [*PARTS, OTHER]:
-        lines.append(f"| {part} | " + " | ".join(f"{parts[part]:.2f}" for parts in found.values()) + " |")
+    lines += [
+        f"| {part} | " + " | ".join(f"{parts[part]:.2f}" for parts in found.values()) + " |"
+        for part in [*PARTS, OTHER]
+    ]
     return "\n".join(lines)
 
 
