@@ -40,7 +40,12 @@ def with_absolute_paths(config: RunConfig, root: Path) -> RunConfig:
     home = Path(ledgers).expanduser().absolute() if ledgers else None
     if home is not None and home.exists() and not home.is_dir():
         raise ConfigError(f"{ledgers} is a file: choose a folder for --ledgers, new or that of earlier runs")
-    paths = {"out": str(root), "ledgers": str(home) if home else ""}
+    cache = config.runtime.feature_cache
+    paths = {
+        "out": str(root),
+        "ledgers": str(home) if home else "",
+        "feature_cache": str(Path(cache).expanduser().absolute()) if cache else "",
+    }
     return config.model_copy(update={"runtime": config.runtime.model_copy(update=paths)})
 
 

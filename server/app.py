@@ -39,6 +39,7 @@ def main(grid: Grid, context: Context) -> None:
         loss=config.training.loss,
         device=resolve_device(config.runtime.device),
         workers=config.runtime.num_workers,
+        feature_cache=config.runtime.feature_cache,
     )
     home = folder.home(config.runtime.ledgers)
     simulated = OBSERVER.get(None)
