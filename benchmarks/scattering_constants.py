@@ -1,10 +1,10 @@
 """Compute the public constants that scale scattering features, from images that no camera took.
 
 `python -m benchmarks.scattering_constants` rewrites common/models/scattering/constants.py. Half of the images
-are noise with a power-law spectrum, half dead leaves (discs of random size and colour that cover each other); both
-share the statistics of natural images without being any. Source: Ruderman 1997, "Origins of scaling in natural
-images"; Lee, Mumford and Huang 2001, "Occlusion Models for Natural Images"; Baradad et al. 2021, "Learning to
-See by Looking at Noise".
+are noise with a power-law spectrum, half dead leaves (discs of random size and colour that cover each other);
+both share the statistics of natural images without being any. Source: Ruderman 1997, "Origins of scaling in
+natural images"; Lee, Mumford and Huang 2001, "Occlusion Models for Natural Images"; Baradad et al. 2021,
+"Learning to See by Looking at Noise".
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def coloured_noise(rng: np.random.Generator) -> NDArray[np.float64]:
     planes = np.fft.ifft2(amplitude * np.fft.fft2(rng.standard_normal((3, IMAGE_SIZE, IMAGE_SIZE)))).real
     planes = rng.uniform(0.1, 0.5) * planes + planes[:1]
     planes = (planes - planes.mean()) / planes.std()
-    return planes * rng.uniform(0.1, 0.3) + rng.uniform(0.25, 0.75) + rng.normal(0, 0.06, (3, 1, 1))
+    lit: NDArray[np.float64] = planes * rng.uniform(0.1, 0.3) + rng.uniform(0.25, 0.75)
+    return lit + rng.normal(0, 0.06, (3, 1, 1))
 
 
 def dead_leaves(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -61,19 +62,18 @@ def draw(count: int, seed: int = 0) -> NDArray[np.uint8]:
 def channel_statistics(images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and standard deviation of each scattering channel, over images and places."""
     scattering = Scattering(scales=SCALES, orientations=ORIENTATIONS, image_size=(IMAGE_SIZE, IMAGE_SIZE))
-    batches = [scattering(batch.float() / 255).double() for batch in torch.from_numpy(images).split(BATCH)]
-    count = sum(batch[:, 0].numel() for batch in batches)
-    means = sum(batch.sum(dim=(0, 2, 3)) for batch in batches) / count
-    squares = sum((batch - means[:, None, None]).square().sum(dim=(0, 2, 3)) for batch in batches) / count
-    return means.numpy(), squares.sqrt().numpy()
+    batches = torch.split(torch.from_numpy(images), BATCH)
+    features = torch.cat([scattering(batch.float() / 255).double().transpose(0, 1) for batch in batches], 1)
+    rows = features.flatten(1)
+    return rows.mean(dim=1).numpy(), rows.std(dim=1, correction=0).numpy()
 
 
 def source(means: NDArray[np.float64], deviations: NDArray[np.float64]) -> str:
     """Return the module that holds the constants."""
     return (
         '"""Public mean and standard deviation of each channel of scattering features.\n\n'
-        "Made by `python -m benchmarks.scattering_constants` from procedurally drawn images; no private and no\n"
-        'real image took part.\n"""\n\nfrom __future__ import annotations\n\n'
+        "Made by `python -m benchmarks.scattering_constants` from procedurally drawn images; no private\n"
+        'and no real image took part.\n"""\n\nfrom __future__ import annotations\n\n'
         f'MEANS = """\n{_lines(means)}\n"""\n\nDEVIATIONS = """\n{_lines(deviations)}\n"""\n'
     )
 

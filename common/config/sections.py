@@ -184,8 +184,8 @@ class RuntimeSettings(Section):
     out: str = Field("auto", description='Run folder; "auto" is runs/<time>-<dataset>.')
     feature_cache: str = Field(
         "",
-        description="Folder that keeps the features of models with a frozen front between runs, as private as "
-        "the images; empty: nothing is kept.",
+        description="Folder that keeps the features of models with a frozen front between runs, as private "
+        "as the images; empty: nothing is kept.",
     )
     ledgers: str = Field(
         "", description="Folder of ledgers, keys and server log that outlive the run; empty: the run folder."

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 _NAME = "features"
+_UNUSABLE = "kept features cannot be used (%s): they are computed anew"
 _log = logging.getLogger("fedledger.features")
 
 
@@ -27,8 +28,8 @@ class FeatureCache:
         path: the file.
         shape: of the features, [n, views, ...].
 
-    Privacy: the files hold what the images hold. They are for their owner alone, and a file's name, a hash of the
-    images, is to be shown to nobody either.
+    Privacy: the files hold what the images hold. They are for their owner alone, and a file's name, a hash of
+    the images, is to be shown to nobody either.
     """
 
     path: Path
@@ -45,7 +46,7 @@ class FeatureCache:
             shape: of the features.
         """
         digest = hashlib.sha256(f"{version} {tuple(images.shape)} {shape}\0".encode())
-        digest.update(images.contiguous().numpy())
+        digest.update(images.contiguous().numpy().data)
         return cls(path=folder / f"{digest.hexdigest()}.safetensors", shape=shape)
 
     def load(self) -> Tensor | None:
@@ -55,9 +56,11 @@ class FeatureCache:
         try:
             features = load_file(self.path)[_NAME]
         except (OSError, SafetensorError, KeyError) as error:
-            return self._unusable(type(error).__name__)
+            _log.warning(_UNUSABLE, type(error).__name__)
+            return None
         if tuple(features.shape) != self.shape or features.dtype != torch.float16:
-            return self._unusable("of another shape")
+            _log.warning(_UNUSABLE, "of another shape")
+            return None
         return features
 
     def store(self, features: Tensor) -> None:
@@ -78,9 +81,6 @@ class FeatureCache:
                 Path(temporary).unlink()
         finally:
             os.close(descriptor)
-
-    def _unusable(self, reason: str) -> None:
-        _log.warning("kept features cannot be used (%s): they are computed anew", reason)
 
     def _not_kept(self, error: Exception) -> None:
         _log.warning("features cannot be kept (%s): the next run computes them again", type(error).__name__)

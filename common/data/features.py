@@ -1,8 +1,8 @@
 """Features of a frozen front in place of images: computed once, kept, on the device that trains.
 
-They are kept as float16: features of a common scale lose one part in two thousand, far less than the noise of
-one step, and half the memory holds them. A data set's features are cut into the same batches whatever computes
-them, so they are the same bits for any number of threads.
+They are kept as float16: features of a common scale lose one part in two thousand, far less than the noise
+of one step, and half the memory holds them. Any number of threads cuts a data set into the same batches, and
+so computes the same bits.
 """
 
 from __future__ import annotations

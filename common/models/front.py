@@ -1,4 +1,4 @@
-"""Frozen fronts: fixed functions of an image, computed once, before whose outputs a private head is trained."""
+"""Frozen fronts: fixed functions of an image, computed once; a private head is trained on their outputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 FrontFunction = Callable[[Tensor], Tensor]
-"""uint8 [batch, 3, height, width] to float32 [batch, *output_shape], both on the device that it was built for."""
+"""uint8 [batch, 3, height, width] to float32 [batch, *output_shape], on the device that it was built for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +22,8 @@ class Front:
         build: makes the function for a device; threads may share it.
 
     Privacy:
-        It depends on no private data and treats each image alone, so that a record's features are that record's:
-        neighbouring data sets stay neighbours, and nothing is to be charged for it.
+        It depends on no private data and treats each image alone, so that a record's features are that
+        record's: neighbouring data sets stay neighbours, and nothing is to be charged for it.
     """
 
     version: str

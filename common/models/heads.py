@@ -1,7 +1,7 @@
 """Small private heads on the features of a frozen front.
 
-Source: Tramer and Boneh 2021, "Differentially Private Learning Needs Better Features (or Much More Data)", their
-linear model and their CIFAR-10 network on scattering features; standardised by the front, so without a norm.
+Source: Tramer and Boneh 2021, "Differentially Private Learning Needs Better Features (or Much More Data)",
+their linear model and their CIFAR-10 network on scattering features, which the front has standardised.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Public mean and standard deviation of each channel of scattering features.
 
-Made by `python -m benchmarks.scattering_constants` from procedurally drawn images; no private and no
-real image took part.
+Made by `python -m benchmarks.scattering_constants` from procedurally drawn images; no private
+and no real image took part.
 """
 
 from __future__ import annotations

@@ -80,7 +80,8 @@ def at_resolution(spectrum: Real, halvings: int) -> Real:
     height, width = (size >> halvings for size in spectrum.shape[-2:])
     folded = (spectrum * _kept(spectrum.shape[-2], halvings)[:, None]) * _kept(spectrum.shape[-1], halvings)
     parts = folded.reshape(*spectrum.shape[:-2], 1 << halvings, height, 1 << halvings, width)
-    return parts.sum(axis=(-4, -2))
+    summed: Real = parts.sum(axis=(-4, -2))
+    return summed
 
 
 def _kept(size: int, halvings: int) -> Real:

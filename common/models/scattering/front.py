@@ -20,7 +20,7 @@ _SIDE = IMAGE_SIZE // 2**SCALES
 
 def channel_constants() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the public mean and standard deviation of each channel, float32 [243]."""
-    return np.float32(MEANS.split()), np.float32(DEVIATIONS.split())
+    return np.array(MEANS.split(), dtype=np.float32), np.array(DEVIATIONS.split(), dtype=np.float32)
 
 
 def standardised_scattering(device: torch.device) -> FrontFunction:

@@ -1,8 +1,8 @@
 """The scattering transform of whole batches of images.
 
 Wavelets are applied by FFT, all orientations of a scale in one product, and subsampled by adding blocks of
-spectra. The final averaging is Gaussian and so separable: two small matrix products blur, subsample and unpad at
-once, where an FFT of each of hundreds of channels would take most of the time.
+spectra. The final averaging is Gaussian and so separable: two small matrix products blur, subsample and unpad
+at once, where an FFT of each of hundreds of channels would take most of the time.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from __future__ import annotations
 import numpy as np
 import scipy.fft
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from common.errors import ConfigError
 from common.models.scattering.filters import Grid, Real, at_resolution
+
+Complex64 = NDArray[np.complex64]
 
 _CACHED_VALUES = 2**18
 """Complex numbers of the largest intermediate that a CPU's cache holds."""
@@ -66,7 +69,7 @@ class Scattering:
         """Transform a batch.
 
         Args:
-            images: float32 [batch, planes, height, width].
+            images: float32 [batch, planes, height, width]; the batch is not empty.
 
         Returns:
             float32 [batch, planes * channels, height / 2**J, width / 2**J].
@@ -76,7 +79,8 @@ class Scattering:
         outputs = images.new_empty(len(padded), self.channels, *self.output_size)
         at_a_time = self._planes_at_a_time if self._device.type == "cpu" else max(1, len(padded))
         scratch = _Scratch(self._device)
-        for planes, output in zip(padded.split(at_a_time), outputs.split(at_a_time), strict=True):
+        parts = zip(torch.split(padded, at_a_time), torch.split(outputs, at_a_time), strict=True)
+        for planes, output in parts:
             self._transform(planes, output, scratch)
         return outputs.view(len(images), -1, *self.output_size)
 
@@ -112,7 +116,7 @@ class Scattering:
         torch.mul(blocks[..., 0, :], wavelets[:, 0], out=filtered)
         for number in range(1, 4**halvings):
             filtered.addcmul_(blocks[..., number, :], wavelets[:, number])
-        return _inverse_modulus(torch.view_as_complex(filtered.unflatten(-1, (height, width, 2))))
+        return _inverse_modulus(torch.view_as_complex(filtered.view(*filtered.shape[:-1], height, width, 2)))
 
     def _average(self, images: Tensor, held: int) -> Tensor:
         """Blur images [..., h, w] that were halved `held` times, and take what lies inside the margin."""
@@ -143,7 +147,7 @@ class Scattering:
 
 
 class _Scratch:
-    """Memory that parts of a batch use in turn: fetching it from the system anew takes as long as the sums."""
+    """Memory that parts of a batch use in turn: fetching it from the system anew takes long."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -158,9 +162,10 @@ class _Scratch:
 
 def _blur(spectrum: Real, step: int) -> Real:
     """Return the matrix of a circular convolution at every `step`-th place, the first and last left out."""
-    kernel = np.fft.ifft(spectrum).real
+    kernel: Real = np.fft.ifft(spectrum).real
     places = np.arange(0, len(kernel), step)[1:-1]
-    return kernel[(places[:, None] - np.arange(len(kernel))) % len(kernel)]
+    matrix: Real = kernel[(places[:, None] - np.arange(len(kernel))) % len(kernel)]
+    return matrix
 
 
 def _blocks(rows: Tensor, halvings: int) -> Tensor:
@@ -177,4 +182,6 @@ def _inverse_modulus(spectra: Tensor) -> Tensor:
     """
     if spectra.device.type != "cpu":
         return torch.fft.ifft2(spectra).abs()
-    return torch.from_numpy(np.abs(scipy.fft.ifft2(spectra.numpy(), overwrite_x=True)))
+    images: Complex64 = scipy.fft.ifft2(spectra.numpy(), overwrite_x=True)
+    moduli: Tensor = torch.from_numpy(np.abs(images))
+    return moduli
