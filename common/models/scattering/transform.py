@@ -183,5 +183,5 @@ def _inverse_modulus(spectra: Tensor) -> Tensor:
     if spectra.device.type != "cpu":
         return torch.fft.ifft2(spectra).abs()
     images: Complex64 = scipy.fft.ifft2(spectra.numpy(), overwrite_x=True)
-    moduli: Tensor = torch.from_numpy(np.abs(images))
-    return moduli
+    moduli: NDArray[np.float32] = np.abs(images)
+    return torch.from_numpy(moduli)
