@@ -31,7 +31,8 @@ Transform = Callable[[Tensor, torch.Generator | None], Tensor]
 """(inputs of a batch, what decides its augmentation) -> network inputs, float32."""
 
 _BATCH = 64
-_LARGEST = torch.finfo(torch.float16).max
+_KEPT_AS = torch.float16
+_LARGEST = torch.finfo(_KEPT_AS).max
 _log = logging.getLogger("fedledger.features")
 
 
@@ -156,7 +157,7 @@ def compute_features(
     Returns:
         float16 [n, views, *front.output_shape].
     """
-    features = torch.empty((len(images), views, *front.output_shape), dtype=torch.float16, device=device)
+    features = torch.empty((len(images), views, *front.output_shape), dtype=_KEPT_AS, device=device)
     _log.info("computing the features of %d images once (%s)", len(images), front.version)
     compute = partial(_compute_batch, front.build(device), images, features)
     with ThreadPoolExecutor(workers if device.type == "cpu" else 1) as pool:

@@ -10,14 +10,11 @@ from __future__ import annotations
 import numpy as np
 import scipy.fft
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from common.errors import ConfigError
 from common.models.scattering.filters import Grid, Real, at_resolution
-
-Complex64 = NDArray[np.complex64]
 
 _CACHED_VALUES = 2**18
 """Complex numbers of the largest intermediate that a CPU's cache holds."""
@@ -180,8 +177,9 @@ def _inverse_modulus(spectra: Tensor) -> Tensor:
 
     On a CPU SciPy works in place, and NumPy takes absolute values ten times as fast as torch.
     """
+    moduli: Tensor
     if spectra.device.type != "cpu":
-        return torch.fft.ifft2(spectra).abs()
-    images: Complex64 = scipy.fft.ifft2(spectra.numpy(), overwrite_x=True)
-    moduli: NDArray[np.float32] = np.abs(images)
-    return torch.from_numpy(moduli)
+        moduli = torch.fft.ifft2(spectra).abs()
+    else:
+        moduli = torch.from_numpy(np.abs(scipy.fft.ifft2(spectra.numpy(), overwrite_x=True)))
+    return moduli
