@@ -68,19 +68,25 @@ class FeatureCache:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor, temporary = tempfile.mkstemp(dir=self.path.parent)  # readable by its owner alone
+            os.close(descriptor)
         except OSError as error:
             self._not_kept(error)
             return
         try:
-            save_file({_NAME: features.cpu()}, temporary)
-            os.fsync(descriptor)
+            save_file({_NAME: features.cpu()}, temporary)  # into this file, or another in its place
+            _finish(Path(temporary))
             Path(temporary).replace(self.path)
         except (OSError, SafetensorError) as error:
             self._not_kept(error)
             with suppress(OSError):
                 Path(temporary).unlink()
-        finally:
-            os.close(descriptor)
 
     def _not_kept(self, error: Exception) -> None:
         _log.warning("features cannot be kept (%s): the next run computes them again", type(error).__name__)
+
+
+def _finish(path: Path) -> None:
+    """Make a file durable, and its owner's alone."""
+    path.chmod(0o600)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
