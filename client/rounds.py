@@ -14,7 +14,7 @@ from client.trainer import Charge, DPTrainer
 from common.arrays import Arrays, digest
 from common.code import code_digest
 from common.config import RunConfig, TrainingSettings
-from common.data import BatchTransform
+from common.data.shares import preparation_of
 from common.device import resolve_device
 from common.errors import FedLedgerError, LedgerTampered
 from common.ledger import Abort, Release, Reserve
@@ -182,7 +182,7 @@ def _build_trainer(site: Site, training: TrainingSettings, *, private: bool) -> 
         model=build_model(site.config.model.name, num_classes=len(site.records.classes)),
         loss=build_loss(training.loss),
         optimizer=OptimizerSettings(name=training.optimizer, learning_rate=rate, momentum=training.momentum),
-        transform=BatchTransform(augmentation=site.config.data.augmentation, device=device),
+        transform=preparation_of(site.config).transform(),
         device=device,
         max_physical_batch_size=site.config.runtime.max_physical_batch_size,
     )

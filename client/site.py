@@ -14,8 +14,8 @@ from client.kept import KeptUpdates
 from client.ledgers import open_ledger
 from client.policy import ClientPolicy
 from common.config import RunConfig, resolve
-from common.data import ImageData
-from common.data.shares import shares_of, split_of
+from common.data import Records
+from common.data.shares import preparation_of, shares_of, split_of
 from common.errors import ConfigError
 from common.ledger import Ledger
 from common.run_folder import RunFolder, run_root
@@ -29,6 +29,7 @@ class Site:
     """What one client holds.
 
     Args:
+        records: as the model takes them: images, to which the ledger commits, or their features.
         kept: finished updates that can be sent again, or None where a run's own files are enough.
 
     Privacy: `records` never leave; the ledger and n = len(records) are public.
@@ -36,7 +37,7 @@ class Site:
 
     partition_id: int
     config: RunConfig
-    records: ImageData
+    records: Records
     ledger: Ledger
     policy: ClientPolicy
     kept: KeptUpdates | None = None
@@ -79,12 +80,13 @@ def close_sites(root: Path) -> None:
 def _open(context: Context, folder: RunFolder, partition_id: int) -> Site:
     config = resolve(context.run_config)
     _check_place(partition_id, context.node_config, config.federation.num_clients)
-    records = split_of(config).train.subset(shares_of(config)[partition_id])
-    ledger = open_ledger(folder.home(config.runtime.ledgers), partition_id, config, records)
+    preparation = preparation_of(config)
+    images = split_of(config).train.subset(shares_of(config)[partition_id])
+    ledger = open_ledger(folder.home(config.runtime.ledgers), partition_id, config, images)
     return Site(
         partition_id=partition_id,
         config=config,
-        records=records,
+        records=preparation.records(images),
         ledger=ledger,
         policy=ClientPolicy.from_settings(config.privacy, delta=ledger.view.genesis.delta),
     )

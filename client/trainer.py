@@ -15,7 +15,7 @@ from client.optimizer import BatchOptimizer, OptimizerSettings, PlainOptimizer, 
 from client.per_example import PerExampleModule
 from client.sampling import PoissonSampler
 from common.arrays import Arrays
-from common.data import ImageData
+from common.data import Records
 from common.errors import ConfigError, DataError, MessageError
 from common.models import load_arrays, model_arrays, refuse_misfit
 from common.privacy.mechanisms import Mechanism, PoissonGaussian
@@ -75,7 +75,7 @@ class DPTrainer:
         model: the network, without batch normalisation; the trainer takes it over.
         loss: outputs [b, C] and labels [b] to one loss for each record [b].
         optimizer: rule applied to the gradient.
-        transform: uint8 images [b, 3, H, W] to network inputs, float32.
+        transform: images, or features, of a batch of records to network inputs, float32.
         device: where the network runs. Noise is always drawn on the CPU.
         max_physical_batch_size: records processed at once; changes memory and speed only.
 
@@ -118,7 +118,7 @@ class DPTrainer:
                 raise MessageError(f"the model's {name} holds values that are not finite")
 
     def fit(
-        self, arrays: Arrays, data: ImageData, charge: Charge, randomness: PrivateRandomness
+        self, arrays: Arrays, data: Records, charge: Charge, randomness: PrivateRandomness
     ) -> LocalUpdate:
         """Train for exactly the charged number of steps.
 
@@ -153,11 +153,11 @@ class DPTrainer:
         return LocalUpdate(arrays={name: trained[name] - arrays[name] for name in arrays})
 
     def _absorb(
-        self, optimizer: BatchOptimizer, data: ImageData, chunk: Tensor, generator: torch.Generator
+        self, optimizer: BatchOptimizer, data: Records, chunk: Tensor, generator: torch.Generator
     ) -> None:
         if not len(chunk):
             return
-        images = self._transform(data.images[chunk], generator).to(self._device)
+        images = self._transform(data.inputs[chunk], generator).to(self._device)
         labels = data.labels[chunk].to(self._device)
         optimizer.absorb(self._loss(self._hooked(images), labels))
 

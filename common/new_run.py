@@ -34,13 +34,20 @@ def with_absolute_paths(config: RunConfig, root: Path) -> RunConfig:
     """Name the folders of a run so that Flower's processes, wherever they run, find them.
 
     Raises:
-        ConfigError: when `runtime.ledgers` names a file.
+        ConfigError: when `runtime.ledgers` or `runtime.feature-cache` names a file.
     """
     ledgers = config.runtime.ledgers
     home = Path(ledgers).expanduser().absolute() if ledgers else None
     if home is not None and home.exists() and not home.is_dir():
         raise ConfigError(f"{ledgers} is a file: choose a folder for --ledgers, new or that of earlier runs")
-    paths = {"out": str(root), "ledgers": str(home) if home else ""}
+    cache = config.runtime.feature_cache
+    if cache and Path(cache).expanduser().is_file():
+        raise ConfigError(f"{cache} is a file: choose a folder for runtime.feature-cache")
+    paths = {
+        "out": str(root),
+        "ledgers": str(home) if home else "",
+        "feature_cache": str(Path(cache).expanduser().absolute()) if cache else "",
+    }
     return config.model_copy(update={"runtime": config.runtime.model_copy(update=paths)})
 
 

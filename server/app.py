@@ -7,8 +7,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from common.config import resolve, to_toml
-from common.data.shares import public_images_of
-from common.device import resolve_device
+from common.data.shares import preparation_of, public_images_of
 from common.run_folder import RunFolder, exclusively, run_root, write_atomically
 from server.copies import LedgerCopies, keep_copies
 from server.evaluation import Evaluator
@@ -33,12 +32,14 @@ def main(grid: Grid, context: Context) -> None:
     folder = RunFolder(run_root(config.runtime.out, context.run_id))
     if not folder.config.exists():
         write_atomically(folder.config, to_toml(config).encode())
+    preparation = preparation_of(config)  # refuses here what every client would
     evaluator = Evaluator(
         public_images_of(config),
         model=config.model.name,
         loss=config.training.loss,
-        device=resolve_device(config.runtime.device),
-        workers=config.runtime.num_workers,
+        device=preparation.device,
+        workers=preparation.workers,
+        feature_cache=preparation.cache,
     )
     home = folder.home(config.runtime.ledgers)
     simulated = OBSERVER.get(None)

@@ -13,7 +13,8 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_m
 from sklearn.metrics import precision_recall_fscore_support as per_class_scores
 
 from common.arrays import Arrays
-from common.data import BatchTransform, ImageData
+from common.data import ImageData
+from common.data.features import Preparation
 from common.models import build_loss, build_model, load_arrays
 
 _BATCH = 250
@@ -31,14 +32,24 @@ class Evaluator:
     """Measures models on the same test images, with a network that is built once."""
 
     def __init__(
-        self, test: ImageData, *, model: str, loss: str, device: torch.device, workers: int = 1
+        self,
+        test: ImageData,
+        *,
+        model: str,
+        loss: str,
+        device: torch.device,
+        workers: int = 1,
+        feature_cache: str = "",
     ) -> None:
+        preparation = Preparation(
+            model=model, augmentation="none", device=device, workers=workers, cache=feature_cache
+        )
         self._workers = workers
-        self._test = test
+        self._test = preparation.records(test)
         network = build_model(model, num_classes=len(test.classes)).eval()
         self._network = network.to(device).to(memory_format=torch.channels_last)  # quicker
         self._loss = build_loss(loss)
-        self._transform = BatchTransform(augmentation="none", device=device)
+        self._transform = preparation.transform()
         self._device = device
 
     @property
@@ -71,7 +82,7 @@ class Evaluator:
 
     @torch.inference_mode()
     def _predict_batch(self, start: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        images = self._transform(self._test.images[start : start + _BATCH], None)
+        images = self._transform(self._test.inputs[start : start + _BATCH], None)
         labels = self._test.labels[start : start + _BATCH].to(self._device)
         outputs = self._network(images)
         return outputs.argmax(dim=1).cpu().numpy(), self._loss(outputs, labels).double().cpu().numpy()

@@ -15,8 +15,7 @@ from common.audit.auditor import audit
 from common.audit.report import AuditReport
 from common.config import RunConfig, Settings, to_toml
 from common.data import label_counts
-from common.data.shares import shares_of, split_of
-from common.device import resolve_device
+from common.data.shares import preparation_of, shares_of, split_of
 from common.errors import LedgerError
 from common.ledger import Ledger
 from common.ledger.keys import passphrase_from_environment
@@ -124,7 +123,7 @@ def _context(config: RunConfig, node_id: int, node_config: UserConfig) -> Contex
 
 def _check(config: RunConfig) -> None:
     """Find what every client would refuse before anything is written or started."""
-    resolve_device(config.runtime.device)
+    preparation_of(config)
     split = split_of(config)
     build_model(config.model.name, num_classes=len(split.train.classes))
     largest = max(len(share) for share in shares_of(config))

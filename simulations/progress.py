@@ -2,13 +2,56 @@
 
 from __future__ import annotations
 
+import logging
+
 from rich.console import Console
+from rich.text import Text
 
 from server.display import RunDisplay, Screen
 from server.observer import RunObserver, largest_epsilon
 from server.state import RoundOutcome, RunState
 
+_IMAGES_A_LINE = 5000
+
 __all__ = ["ProgressDisplay", "Screen"]
+
+
+class FeatureProgress(logging.Handler):
+    """Says that a frozen front's features are being computed, which takes a while, and how far that is.
+
+    Args:
+        console: where to print.
+    """
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.DEBUG)
+        self._console = console
+        self._log = logging.getLogger("fedledger.features")
+        self._level_before = self._log.level
+        self._images = 0
+
+    def begin(self) -> None:
+        """Listen to what computes features."""
+        self._level_before = self._log.level
+        self._log.setLevel(logging.DEBUG)
+        self._log.addHandler(self)
+
+    def end(self) -> None:
+        """Leave its log as it was."""
+        self._log.removeHandler(self)
+        self._log.setLevel(self._level_before)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line at the beginning and one for so many images."""
+        images = getattr(record, "images", None)
+        if record.levelno >= logging.WARNING:
+            self._console.print(Text(record.getMessage(), style="yellow"), soft_wrap=True)
+        elif images is None and not self._images:
+            self._console.print("Computing the features of all images, once.")
+        elif images is not None:
+            self._images += images
+            if self._images // _IMAGES_A_LINE > (self._images - images) // _IMAGES_A_LINE:
+                self._console.print(f"features of {self._images:,} images are there")
 
 
 class ProgressDisplay(RunObserver):
@@ -24,14 +67,17 @@ class ProgressDisplay(RunObserver):
 
     def __init__(self, console: Console, *, rounds: int, stamp: str) -> None:
         self._display = RunDisplay(console, rounds=rounds)
+        self._features = FeatureProgress(console)
         self._stamp = stamp
         self._stop = False
 
     def __enter__(self) -> ProgressDisplay:
         self._display.start()
+        self._features.begin()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._features.end()
         self._display.stop()
 
     def request_stop(self) -> None:

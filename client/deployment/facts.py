@@ -14,7 +14,15 @@ from common.errors import ConfigError
 from common.run_folder import LedgerHome
 
 _PARTITION = re.compile(r"(\d{1,6})/(\d{1,6})")
-_SETTABLE = frozenset({"runtime.device", "runtime.max-physical-batch-size", "runtime.seed"})
+_SETTABLE = frozenset(
+    {
+        "runtime.device",
+        "runtime.feature-cache",
+        "runtime.max-physical-batch-size",
+        "runtime.seed",
+        "runtime.workers",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)

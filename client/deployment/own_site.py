@@ -13,8 +13,9 @@ from client.kept import KeptUpdates
 from client.ledgers import open_ledger
 from client.site import Site
 from common.config import RunConfig, Settings, resolve
-from common.data import DataSplit, ImageData
-from common.data.shares import shares_of, split_of
+from common.data import DataSplit, ImageData, Records
+from common.data.features import Preparation
+from common.data.shares import preparation_of, shares_of, split_of
 from common.errors import ConfigError, PolicyRefused
 from common.ledger import Ledger, parse_lines
 from common.models import MODELS, model_spec
@@ -48,6 +49,8 @@ class OwnSite:
         self._image_size = _image_size(facts)
         self.records = _records(facts)
         self.ledger = _ledger(facts, self.records)
+        self._preparation: Preparation | None = None
+        self._inputs: Records = self.records
         self._policy = facts.policy.for_ledger(_budget(self.ledger))
         self._kept = KeptUpdates(facts.kept)
 
@@ -65,11 +68,20 @@ class OwnSite:
         return Site(
             partition_id=self._facts.number,
             config=config,
-            records=self.records,
+            records=self._prepared(config),
             ledger=self.ledger,
             policy=self._policy,
             kept=self._kept,
         )
+
+    def _prepared(self, config: RunConfig) -> Records:
+        """Return the records as a run's model takes them; features are kept until a run wants others."""
+        wanted = preparation_of(config)
+        if wanted != self._preparation:
+            self._preparation, self._inputs = None, self.records  # frees the last features first
+            self._inputs = wanted.records(self.records)
+            self._preparation = wanted
+        return self._inputs
 
     def _merged(self, theirs: Settings) -> RunConfig:
         """Lay the site's own settings over the server's."""

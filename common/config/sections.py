@@ -89,7 +89,9 @@ class DataSettings(Section):
 class ModelSettings(Section):
     """Which network is trained."""
 
-    name: str = Field("cnn", description="A model of the registry: cnn, cnn-tanh.")
+    name: str = Field(
+        "cnn", description="A model of the registry: cnn, cnn-tanh, scatter-linear, scatter-cnn."
+    )
 
 
 class TrainingSettings(Section):
@@ -180,6 +182,11 @@ class RuntimeSettings(Section):
         0, description="Public randomness: partitions, initial weights, cohorts."
     )
     out: str = Field("auto", description='Run folder; "auto" is runs/<time>-<dataset>.')
+    feature_cache: str = Field(
+        "",
+        description="Folder that keeps the features of models with a frozen front between runs, as private "
+        "as the images; empty: nothing is kept.",
+    )
     ledgers: str = Field(
         "", description="Folder of ledgers, keys and server log that outlive the run; empty: the run folder."
     )

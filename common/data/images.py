@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+
+
+class Records(Protocol):
+    """Labelled records in the form in which a model takes them: images, or a frozen front's features."""
+
+    def __len__(self) -> int:
+        """Return the number of records, n."""
+
+    @property
+    def inputs(self) -> Tensor:
+        """One entry a record, [n, ...]."""
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 [n], on the CPU."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes' names, in label order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +47,11 @@ class ImageData:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def inputs(self) -> Tensor:
+        """What a model is given of each record, before its batch is transformed."""
+        return self.images
 
     def subset(self, indices: NDArray[np.int64]) -> ImageData:
         """Copy the records at `indices` (int64 [m]), in that order."""

@@ -11,10 +11,30 @@ from numpy.typing import NDArray
 
 from common.config import DataSettings, RunConfig
 from common.data import DataSplit, ImageData, load_data, partition
+from common.data.features import Preparation
 from common.data.folder import load_public
+from common.device import resolve_device
 from common.models import model_spec
 
 _loading = threading.RLock()
+
+
+def preparation_of(config: RunConfig, *, augmentation: str | None = None) -> Preparation:
+    """Return what becomes of images under some settings before a model sees them.
+
+    Args:
+        augmentation: another than the settings name, such as `none` for evaluation.
+
+    Raises:
+        ConfigError: when model and augmentation do not go together, or the device is not there.
+    """
+    return Preparation(
+        model=config.model.name,
+        augmentation=config.data.augmentation if augmentation is None else augmentation,
+        device=resolve_device(config.runtime.device),
+        workers=config.runtime.num_workers,
+        cache=config.runtime.feature_cache,
+    )
 
 
 def split_of(config: RunConfig) -> DataSplit:

@@ -55,7 +55,9 @@ class BatchTransform:
         """Gather each output pixel from where its image's flip and shift put it."""
         batch, channels, height, width = images.shape
         padding = _PADDING if self.augmentation == "flip-crop" else 0
-        flips, down, right = _choices((2, 2 * padding + 1, 2 * padding + 1), batch, generator, images.device)
+        flips, down, right = draw_choices(
+            (2, 2 * padding + 1, 2 * padding + 1), batch, generator, images.device
+        )
         columns = torch.arange(width, device=images.device).expand(batch, width)
         columns = torch.where(flips.bool(), columns.flip(1), columns) + right
         rows = torch.arange(height, device=images.device) + down
@@ -65,7 +67,7 @@ class BatchTransform:
         return taken.view(images.shape)
 
 
-def _choices(
+def draw_choices(
     numbers: tuple[int, ...], batch: int, generator: torch.Generator, device: torch.device
 ) -> list[Tensor]:
     """Draw, for each number k, int64 [batch, 1] uniform in [0, k).

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
+from common.models.front import Front
+from common.models.heads import build_convolutional_head, build_linear_head
 from common.models.lenet import build_lenet
 from common.models.safety import refuse_unsafe_layers
+from common.models.scattering.front import IMAGE_SIZE, SCATTERING
 from common.models.tempered import build_tempered
 from common.names import require_known
 
@@ -21,13 +25,20 @@ class ModelSpec:
         name: as in the settings.
         summary: one line for help texts and reports.
         image_size: height and width in pixels of its input.
-        build: makes it, freshly initialised, for a number of classes.
+        build: makes what is trained, freshly initialised, for a number of classes.
+        front: frozen function whose features it takes in place of images; None for images themselves.
     """
 
     name: str
     summary: str
     image_size: int
     build: Callable[[int], nn.Module]
+    front: Front | None = None
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of what `build`'s network takes of one record."""
+        return self.front.output_shape if self.front else (3, self.image_size, self.image_size)
 
 
 MODELS: dict[str, ModelSpec] = {
@@ -44,6 +55,21 @@ MODELS: dict[str, ModelSpec] = {
             summary="tempered-sigmoid network of Papernot et al. 2021 with GroupNorm, 551,466 parameters",
             image_size=32,
             build=build_tempered,
+        ),
+        ModelSpec(
+            name="scatter-linear",
+            summary="linear model on frozen scattering features (Tramer and Boneh 2021), 155,530 parameters",
+            image_size=IMAGE_SIZE,
+            build=partial(build_linear_head, SCATTERING.output_shape),
+            front=SCATTERING,
+        ),
+        ModelSpec(
+            name="scatter-cnn",
+            summary="small tanh network on frozen scattering features (Tramer and Boneh 2021), "
+            "187,210 parameters",
+            image_size=IMAGE_SIZE,
+            build=partial(build_convolutional_head, SCATTERING.output_shape),
+            front=SCATTERING,
         ),
     )
 }

@@ -37,13 +37,14 @@ def folder(tmp_path):
     close_sites(folder.root)
 
 
-def node(images: Path, out: str, *, partition_id: int = 1, nodes: int = 2) -> Context:
+def node(images: Path, out: str, *, partition_id: int = 1, nodes: int = 2, **more: str) -> Context:
     settings = {
         "federation.num-clients": 2,
         "data.dataset": "folder",
         "data.data-dir": str(images),
         "data.partitioner": "iid",
         "runtime.out": out,
+        **more,
     }
     node_config = {"partition-id": partition_id, "num-partitions": nodes}
     run_config = resolve(settings).flat()
@@ -125,3 +126,24 @@ def test_auto_is_a_folder_named_after_flowers_run(images, tmp_path, monkeypatch)
     open_site(node(images, "auto"))
     assert (tmp_path / "runs" / "flower-7" / "ledgers" / "client-1.jsonl").exists()
     close_sites(tmp_path / "runs" / "flower-7")
+
+
+def test_a_site_holds_features_where_the_model_has_a_front(images, folder, monkeypatch):
+    monkeypatch.setattr("client.ledgers.load_salt", lambda _: bytes(32))
+    site = open_site(node(images, str(folder.root), **{"model.name": "scatter-cnn"}))
+    assert site.records.inputs.shape == (10, 1, 243, 8, 8)
+    assert site.records.classes == ("cat", "dog")
+    close_sites(folder.root)
+    other = RunFolder(folder.root.with_name("other"))
+    plain = open_site(node(images, str(other.root)))
+    close_sites(other.root)
+    assert plain.records.inputs.shape == (10, 3, 32, 32)
+    commitments = {one.ledger.view.genesis.commitment for one in (site, plain)}
+    assert len(commitments) == 1, "a ledger commits to images, whatever a model makes of them"
+
+
+def test_a_site_refuses_an_augmentation_that_features_cannot_have(images, folder):
+    settings = {"model.name": "scatter-linear", "data.augmentation": "flip-crop"}
+    with pytest.raises(ConfigError, match="data.augmentation = 'flip-crop' does not go with model"):
+        open_site(node(images, str(folder.root), **settings))
+    assert not folder.ledger(1).exists(), "nothing is begun for it"

@@ -12,11 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from client.gradients import OuterProducts
 from client.noise import PrivateRandomness
-from client.trainer import Charge, LocalUpdate
+from client.optimizer import OptimizerSettings
+from client.trainer import Charge, DPTrainer, LocalUpdate
 from common.arrays import Arrays, digest
+from common.data.features import FeatureData, FeatureTransform
 from common.errors import ConfigError, DataError
-from common.models import model_arrays
+from common.models import build_loss, build_model, initial_arrays, model_arrays
 from common.privacy.mechanisms import PoissonGaussian, Unprotected
 from tests.small_trainings import QUIET, charge, cross_entropy, fit, flat, network, records, scaled, trainer
 
@@ -161,3 +164,29 @@ def test_the_expected_batch_size_is_exact() -> None:
 def test_chunks_of_no_records_are_refused() -> None:
     with pytest.raises(ConfigError, match="max-physical-batch-size is 0"):
         trainer(chunk=0)
+
+
+def test_a_step_of_the_linear_head_never_writes_a_record_s_gradient_out(monkeypatch):
+    def refuse(_self):
+        raise AssertionError("[b, 10, 15552] was written out")
+
+    monkeypatch.setattr(OuterProducts, "dense", refuse)
+    features = torch.randn(60, 1, 243, 8, 8, generator=torch.Generator().manual_seed(0)).half()
+    data = FeatureData(inputs=features, labels=torch.arange(60) % 10, classes=tuple("abcdefghij"))
+    trainer = DPTrainer(
+        model=build_model("scatter-linear", num_classes=10),
+        loss=build_loss("cross-entropy"),
+        optimizer=OptimizerSettings(name="sgd", learning_rate=1.0),
+        transform=FeatureTransform(),
+    )
+    start = initial_arrays("scatter-linear", num_classes=10, seed=0)
+    mechanism = PoissonGaussian(noise_multiplier=1e-9, sample_rate=Fraction(1), num_steps=1)
+    charge = Charge(mechanism=mechanism, sample_rate=Fraction(1), max_grad_norm=0.5, num_examples=60)
+    update = trainer.fit(start, data, charge, PrivateRandomness.reproducible(0, 0, 1)).arrays
+    scores = torch.full((60, 10), 0.1) - torch.nn.functional.one_hot(data.labels, 10)
+    ones = torch.cat([features.float().flatten(1), torch.ones(60, 1)], dim=1)
+    gradients = scores[:, :, None] * ones[:, None, :]
+    gradients *= (0.5 / gradients.flatten(1).norm(dim=1))[:, None, None]
+    expected = -gradients.mean(dim=0).numpy()
+    np.testing.assert_allclose(update["linear.weight"], expected[:, :-1], atol=1e-6)
+    np.testing.assert_allclose(update["linear.bias"], expected[:, -1], atol=1e-6)

@@ -19,9 +19,9 @@ def evaluator() -> Evaluator:
     return Evaluator(test, model="cnn", loss="cross-entropy", device=torch.device("cpu"))
 
 
-def constant_model(logits: list[float]) -> dict:
+def constant_model(logits: list[float], name: str = "cnn") -> dict:
     """A network that answers `logits` whatever it sees."""
-    arrays = initial_arrays("cnn", num_classes=2, seed=0)
+    arrays = initial_arrays(name, num_classes=2, seed=0)
     last = list(arrays)[-1].rpartition(".")[0]
     arrays[f"{last}.weight"] = np.zeros_like(arrays[f"{last}.weight"])
     arrays[f"{last}.bias"] = np.float32(logits)
@@ -55,3 +55,16 @@ def test_evaluating_changes_no_weights(evaluator):
     evaluator.evaluate(arrays)
     for name, value in before.items():
         np.testing.assert_array_equal(arrays[name], value)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_model_with_a_front_is_measured_on_features_of_the_test_images(workers):
+    images = torch.zeros((4, 3, 32, 32), dtype=torch.uint8)
+    images[3] = 255
+    test = ImageData(images=images, labels=torch.tensor(LABELS), classes=("cat", "dog"))
+    settings = {"model": "scatter-linear", "loss": "cross-entropy", "device": torch.device("cpu")}
+    evaluator = Evaluator(test, **settings, workers=workers)
+    assert evaluator.evaluate(constant_model([1.0, 0.0], "scatter-linear")).metrics["accuracy"] == 0.75
+    arrays = initial_arrays("scatter-linear", num_classes=2, seed=0)
+    arrays["linear.weight"][1, :64] = 1.0  # a dog is what is bright: the first channel, above its public mean
+    assert evaluator.evaluate(arrays).metrics["accuracy"] == 1.0

@@ -225,3 +225,39 @@ def test_two_runs_in_one_process_do_not_share_ledgers(tiny_settings):
     for out in ("one", "two"):
         root = root_of(simulate(tiny_settings(out)))
         assert len(reservations(root, 0)) == 3
+
+
+def test_a_model_on_features_gives_the_same_bits_for_any_workers_and_goes_on_where_it_stopped(
+    tiny_settings, tmp_path
+):
+    changes = REPEATABLE | {
+        "model.name": "scatter-linear",
+        "data.augmentation": "flip",
+        "federation.num-clients": 3,
+        "runtime.feature-cache": str(tmp_path / "features"),
+    }
+    one = simulate(tiny_settings("one", changes))
+    kept = sorted(path.name for path in (tmp_path / "features").iterdir())
+    assert len(kept) == 4, "three clients' and the test images'"
+    for workers in (2, 4):
+        more = {"runtime.workers": workers, "runtime.feature-cache": ""}
+        many = root_of(simulate(tiny_settings(f"many-{workers}", changes | more)))
+        assert (many / "model.safetensors").read_bytes() == (root_of(one) / "model.safetensors").read_bytes()
+        assert rounds(many) == rounds(root_of(one))
+    assert one.report.verified
+    assert one.report.findings == ()
+    simulate(tiny_settings("halted", changes), observer=StoppedAtOnce())
+    resumed = resume(tmp_path / "halted")
+    assert rounds(root_of(resumed))[-1]["model"] == rounds(root_of(one))[-1]["model"]
+    assert sorted(path.name for path in (tmp_path / "features").iterdir()) == kept, (
+        "nothing was computed again"
+    )
+
+
+def test_a_model_on_features_refuses_what_they_cannot_have_before_anything_is_written(
+    tiny_settings, tmp_path
+):
+    changes = {"model.name": "scatter-cnn", "data.augmentation": "flip-crop"}
+    with pytest.raises(ConfigError, match="--set data.augmentation=flip or none"):
+        simulate(tiny_settings("run", changes))
+    assert not (tmp_path / "run").exists()

@@ -13,7 +13,7 @@ from client.deployment.facts import Facts, check_settable, own_folder, partition
 from client.deployment.own_site import OwnSite
 from client.policy_file import PolicyFile
 from common.config import RunConfig, resolve
-from common.data import shares
+from common.data import features, shares
 from common.data.shares import shares_of, split_of
 from common.errors import ConfigError, PolicyRefused
 from common.ledger import read_ledger
@@ -190,3 +190,20 @@ def test_a_client_does_not_set_what_is_not_its_own(name):
     with pytest.raises(ConfigError, match="not a client's own to make"):
         check_settable({name: 1})
     assert check_settable({"data.alpha": 0.1, "runtime.device": "cpu"})
+
+
+def test_features_are_computed_once_for_all_messages_of_a_run(facts, monkeypatch):
+    computed = []
+    before = features.compute_features
+    count = lambda *args, **kwargs: computed.append(kwargs["views"]) or before(*args, **kwargs)  # noqa: E731
+    monkeypatch.setattr(features, "compute_features", count)
+    site = OwnSite(facts(policy(permitted_models=["cnn", "scatter-linear"])))
+    scatter = {"model.name": "scatter-linear"}
+    first, again = (site.open(context(**scatter)).records for _ in range(2))
+    assert first is again
+    assert first.inputs.shape == (48, 1, 243, 8, 8)
+    assert site.open(context(**{"data.augmentation": "flip"}, **scatter)).records.inputs.shape[1] == 2
+    assert site.open(context()).records is site.records
+    assert computed == [1, 2]
+    with pytest.raises(ConfigError, match="does not go with model 'scatter-linear'"):
+        site.open(context(**{"data.augmentation": "flip-crop"}, **scatter))

@@ -24,20 +24,35 @@ def test_the_tanh_network_has_the_parameters_of_the_paper_and_its_norms() -> Non
     assert _parameters(build_model("cnn-tanh", num_classes=10)) == 550_570 + norms
 
 
+def test_heads_have_the_parameters_that_their_summaries_name() -> None:
+    convolutions = (243 * 9 + 1) * 64 + (64 * 9 + 1) * 64
+    for name, parameters in (
+        ("scatter-linear", (243 * 64 + 1) * 10),
+        ("scatter-cnn", convolutions + (64 * 16 + 1) * 10),
+    ):
+        assert _parameters(build_model(name, num_classes=10)) == parameters
+        assert f"{parameters:,} parameters" in model_spec(name).summary
+
+
+def test_the_linear_head_begins_without_an_opinion() -> None:
+    assert not build_model("scatter-linear", num_classes=3)(torch.rand(2, 243, 8, 8)).any()
+
+
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("classes", [2, 100])
 def test_every_model_gives_one_output_a_class(name: str, classes: int) -> None:
-    size = model_spec(name).image_size
-    outputs = build_model(name, num_classes=classes)(torch.zeros(3, 3, size, size))
+    outputs = build_model(name, num_classes=classes)(torch.zeros(3, *model_spec(name).input_shape))
     assert outputs.shape == (3, classes)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_no_record_of_a_batch_touches_another(name: str) -> None:
     model = build_model(name, num_classes=10)
-    images = torch.rand(4, 3, 32, 32)
-    alone = torch.cat([model(image[None]) for image in images])
-    assert torch.allclose(model(images), alone, atol=1e-5)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.02)
+    inputs = torch.rand(4, *model_spec(name).input_shape)
+    alone = torch.cat([model(one[None]) for one in inputs])
+    assert torch.allclose(model(inputs), alone, atol=1e-4)
 
 
 def test_specs_carry_their_own_names() -> None:
