@@ -1,0 +1,20 @@
+"""Patch features of 32-pixel images as a front."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+from common.models.front import Front, FrontFunction
+from common.models.patches.bank import bank_digest, load_bank
+from common.models.patches.features import patch_features
+
+IMAGE_SIZE = 32
+
+
+def _build(device: torch.device) -> FrontFunction:
+    return partial(patch_features, bank=load_bank().to(device))
+
+
+PATCHES = Front(version=f"patches-32/1/{bank_digest()[:16]}", output_shape=(load_bank().size,), build=_build)
