@@ -1,4 +1,5 @@
-"""Make the public constants of patch features: `python -m benchmarks.patch_bank` rewrites their file.
+"""Make the public constants of patch features: `python -m benchmarks.patch_bank` rewrites their file and prints
+its hash, which common/models/patches/bank.py must name.
 
 Filters are random patches of procedurally drawn images, whitened; means, deviations and the whitening of
 features come from other such images. No private and no real image takes part.
@@ -7,6 +8,7 @@ features come from other such images. No private and no real image takes part.
 from __future__ import annotations
 
 import argparse
+import hashlib
 
 import torch
 from torch import Tensor
@@ -38,7 +40,7 @@ def patches_of(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def whitening_of(covariance: Tensor, regulariser: float) -> Tensor:
-    """Return the symmetric inverse square root of a covariance [d, d] with something added to its diagonal."""
+    """Return the symmetric inverse square root of a covariance [d, d], its eigenvalues raised by a regulariser."""
     values, vectors = torch.linalg.eigh(covariance.double())
     scaled = vectors * (values.clamp_min(0) + regulariser).rsqrt()
     return (scaled @ vectors.T).float()
@@ -106,6 +108,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with torch.inference_mode():
         write_bank(make_bank(arguments.images, arguments.seed), BANK_FILE)
+    print("BANK_SHA256 =", hashlib.sha256(BANK_FILE.read_bytes()).hexdigest())
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ class _Artist:
         return self._photograph(image)
 
     def _leaf(self, smallest: Tensor) -> tuple[Tensor, Tensor]:
-        """Return how much of each pixel a leaf covers, and how it is shaded; [batch, 1, canvas, canvas] each."""
+        """Return how much of each pixel a leaf covers, and its shade; [batch, 1, canvas, canvas] each."""
         rows, columns = _grid()
         radius = (smallest**-1.5 + self._uniform(1, 1) * (1 - smallest**-1.5)) ** (-1 / 1.5)
         across = columns - (2.4 * self._uniform(1, 1) - 1.2)
@@ -78,7 +78,7 @@ class _Artist:
         return cover[:, None], shade[:, None]
 
     def _distance(self, along: Tensor, aside: Tensor) -> Tensor:
-        """Return each pixel's distance from the middle, in the measure of an ellipse, box, triangle or flower."""
+        """Return each pixel's distance from the middle, as an ellipse, box, triangle or flower measures it."""
         ellipse = torch.hypot(along, aside)
         box = 1.1 * torch.maximum(along.abs(), aside.abs())
         triangle = 1.5 * torch.maximum(

@@ -75,7 +75,9 @@ def simulate(
     alpha: Annotated[
         float | None, typer.Option(help="Dirichlet concentration; smaller is less even.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="cnn, cnn-tanh, scatter-linear or scatter-cnn.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="patch-linear, scatter-linear, scatter-cnn, cnn, cnn-tanh.")
+    ] = None,
     epsilon: Annotated[float | None, typer.Option(help="Lifetime budget of each client.")] = None,
     delta: Annotated[str | None, typer.Option(help='A number, or "auto".')] = None,
     noise_multiplier: Annotated[

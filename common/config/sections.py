@@ -90,7 +90,8 @@ class ModelSettings(Section):
     """Which network is trained."""
 
     name: str = Field(
-        "cnn", description="A model of the registry: cnn, cnn-tanh, scatter-linear, scatter-cnn."
+        "cnn",
+        description="A model of the registry: patch-linear, scatter-linear, scatter-cnn, cnn, cnn-tanh.",
     )
 
 

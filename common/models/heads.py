@@ -14,14 +14,14 @@ from torch import nn
 _FILTERS = 64
 
 
-def build_linear_head(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+def build_linear_head(input_shape: tuple[int, ...], num_classes: int, *, bias: bool = True) -> nn.Module:
     """Build a linear classifier of features [batch, *input_shape], beginning at zero.
 
     Its loss is convex: a random beginning would only add scores that noised steps then have to unlearn.
     """
-    linear = nn.Linear(math.prod(input_shape), num_classes)
-    nn.init.zeros_(linear.weight)
-    nn.init.zeros_(linear.bias)
+    linear = nn.Linear(math.prod(input_shape), num_classes, bias=bias)
+    for parameter in linear.parameters():
+        nn.init.zeros_(parameter)
     return nn.Sequential(OrderedDict(flatten=nn.Flatten(), linear=linear))
 
 

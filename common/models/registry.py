@@ -11,6 +11,8 @@ from torch import nn
 from common.models.front import Front
 from common.models.heads import build_convolutional_head, build_linear_head
 from common.models.lenet import build_lenet
+from common.models.patches.front import IMAGE_SIZE as PATCHES_IMAGE_SIZE
+from common.models.patches.front import PATCHES
 from common.models.safety import refuse_unsafe_layers
 from common.models.scattering.front import IMAGE_SIZE, SCATTERING
 from common.models.tempered import build_tempered
@@ -55,6 +57,14 @@ MODELS: dict[str, ModelSpec] = {
             summary="tempered-sigmoid network of Papernot et al. 2021 with GroupNorm, 551,466 parameters",
             image_size=32,
             build=build_tempered,
+        ),
+        ModelSpec(
+            name="patch-linear",
+            summary="linear model on frozen features of patches, the most accurate under noise; "
+            "46,090 parameters",
+            image_size=PATCHES_IMAGE_SIZE,
+            build=partial(build_linear_head, PATCHES.output_shape, bias=False),
+            front=PATCHES,
         ),
         ModelSpec(
             name="scatter-linear",

@@ -16,8 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.errors import ConfigError
 from common.models.patches.features import PatchBank
 
+BANK_SHA256 = "352f256b38cc68611185de5b98a6572ec3e977c243c08719f554d4e8bd2d340d"
 BANK_FILE = Path(__file__).with_name("bank.json")
 
 _ARRAYS = ("filters", "offsets", "means", "deviations", "whitening")
@@ -25,15 +27,17 @@ _ARRAYS = ("filters", "offsets", "means", "deviations", "whitening")
 
 @lru_cache(maxsize=1)
 def load_bank() -> PatchBank:
-    """Read the constants that belong to this version of the program."""
-    content = json.loads(BANK_FILE.read_text(encoding="ascii"))
+    """Read the constants that belong to this version of the program.
+
+    Raises:
+        ConfigError: when the file is another one: a code digest, which covers programs alone, would not tell.
+    """
+    data = BANK_FILE.read_bytes()
+    if hashlib.sha256(data).hexdigest() != BANK_SHA256:
+        raise ConfigError(f"{BANK_FILE} is not the one of this version: install FedLedger again")
+    content = json.loads(data)
     arrays = {name: _read(content[name]) for name in _ARRAYS}
     return PatchBank(contrast=content["contrast"], parts=content["parts"], **arrays)
-
-
-def bank_digest() -> str:
-    """Return the SHA-256 (hex) of the file."""
-    return hashlib.sha256(BANK_FILE.read_bytes()).hexdigest()
 
 
 def write_bank(bank: PatchBank, path: Path) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 BIAS = 0.1
-"""Constant last feature, in the place of a bias: beside features of norm 1 it takes little of a clipped gradient."""
+"""Constant last feature, a bias that takes little of a clipped gradient: the others have norm 1 together."""
 
 _IMAGES_AT_ONCE = 8  # the responses of so many stay near a core's cache
 _LEAST_NORM = 1e-12
@@ -21,7 +21,7 @@ class PatchBank:
 
     Args:
         filters: whitened patches times the whitening of patches, [K, 3, side, side]; each sums to zero.
-        offsets: what a filter's response is reduced by, [K]: the response to the mean patch, plus a threshold.
+        offsets: what a filter's response is reduced by, [K]: that to the mean patch, plus a threshold.
         contrast: added to a patch's variance, so that flat patches are not blown up; of images in [0, 1].
         parts: rows and columns of pooling.
         means: of the features, [K, parts, parts].

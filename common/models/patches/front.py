@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from common.models.front import Front, FrontFunction
-from common.models.patches.bank import bank_digest, load_bank
+from common.models.patches.bank import BANK_SHA256, load_bank
 from common.models.patches.features import patch_features
 
 IMAGE_SIZE = 32
@@ -17,4 +17,4 @@ def _build(device: torch.device) -> FrontFunction:
     return partial(patch_features, bank=load_bank().to(device))
 
 
-PATCHES = Front(version=f"patches-32/1/{bank_digest()[:16]}", output_shape=(load_bank().size,), build=_build)
+PATCHES = Front(version=f"patches-32/1/{BANK_SHA256[:16]}", output_shape=(load_bank().size,), build=_build)
