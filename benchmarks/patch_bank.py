@@ -1,5 +1,5 @@
-"""Make the public constants of patch features: `python -m benchmarks.patch_bank` rewrites their file and prints
-its hash, which common/models/patches/bank.py must name.
+"""Make the public constants of patch features: `python -m benchmarks.patch_bank` rewrites their file and
+prints its hash, which common/models/patches/bank.py must name.
 
 Filters are random patches of procedurally drawn images, whitened; means, deviations and the whitening of
 features come from other such images. No private and no real image takes part.
@@ -40,10 +40,11 @@ def patches_of(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def whitening_of(covariance: Tensor, regulariser: float) -> Tensor:
-    """Return the symmetric inverse square root of a covariance [d, d], its eigenvalues raised by a regulariser."""
+    """Return the inverse square root of a covariance [d, d], its eigenvalues raised by a regulariser."""
     values, vectors = torch.linalg.eigh(covariance.double())
     scaled = vectors * (values.clamp_min(0) + regulariser).rsqrt()
-    return (scaled @ vectors.T).float()
+    inverse: Tensor = (scaled @ vectors.T).float()
+    return inverse
 
 
 def filters_of(patches: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -78,7 +78,7 @@ class _Artist:
         return cover[:, None], shade[:, None]
 
     def _distance(self, along: Tensor, aside: Tensor) -> Tensor:
-        """Return each pixel's distance from the middle, as an ellipse, box, triangle or flower measures it."""
+        """Return each pixel's distance from the middle: of an ellipse, box, triangle or flower."""
         ellipse = torch.hypot(along, aside)
         box = 1.1 * torch.maximum(along.abs(), aside.abs())
         triangle = 1.5 * torch.maximum(

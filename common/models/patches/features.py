@@ -71,7 +71,7 @@ def patch_features(images: Tensor, bank: PatchBank) -> Tensor:
     Returns:
         float32 [batch, bank.size].
     """
-    parts = [_pooled(chunk.float().div(255), bank) for chunk in images.split(_IMAGES_AT_ONCE)]
+    parts = [_pooled(chunk.float().div(255), bank) for chunk in torch.split(images, _IMAGES_AT_ONCE)]
     pooled = torch.cat(parts) if parts else images.new_zeros((0, *bank.means.shape), dtype=torch.float32)
     standard = (pooled - bank.means) / bank.deviations
     white = torch.einsum("kc,bchw->bkhw", bank.whitening, standard).flatten(1)
@@ -89,7 +89,9 @@ def pooled_responses(images: Tensor, bank: PatchBank) -> Tensor:
     Returns:
         float32 [batch, K, parts, parts].
     """
-    return torch.cat([_pooled(chunk.float().div(255), bank) for chunk in images.split(_IMAGES_AT_ONCE)])
+    return torch.cat(
+        [_pooled(chunk.float().div(255), bank) for chunk in torch.split(images, _IMAGES_AT_ONCE)]
+    )
 
 
 def _pooled(images: Tensor, bank: PatchBank) -> Tensor:
