@@ -199,8 +199,9 @@ def _who(here: list[str], absent: list[str], needed: int) -> str:
     lacking = needed - len(here)
     if lacking <= 0:
         return line
-    if lacking > len(absent):
-        return f"{line}; not here: {_names(absent)}; only {len(here) + len(absent)} are enrolled"
+    if (lacking_keys := lacking - len(absent)) > 0:
+        missing = f"; not here: {_names(absent)}" if absent else ""
+        return f"{line}{missing}; {lacking_keys} more must be let in with `fedledger enroll`"
     return f"{line}; waiting for {lacking} of {_names(absent)}"
 
 

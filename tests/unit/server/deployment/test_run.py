@@ -121,8 +121,8 @@ def test_whoever_waits_for_clients_that_nobody_enrolled_is_told(server, order):
             Order(state=order.state, config=order.config, clients=4, wait_seconds=0.1), said.append
         )
     assert said == [
-        "2 of 4 clients are here: a, b; not here: c; only 3 are enrolled",
-        "3 of 4 clients are here: a, b, c; not here: nobody; only 3 are enrolled",
+        "2 of 4 clients are here: a, b; not here: c; 1 more must be let in with `fedledger enroll`",
+        "3 of 4 clients are here: a, b, c; 1 more must be let in with `fedledger enroll`",
     ]
 
 
