@@ -273,6 +273,17 @@ def test_a_run_that_failed_says_why_and_how_to_go_on(server, order, details, lin
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("rounds", "another"), [(b"", True), (b"{}\n", False)])
+def test_a_run_without_a_round_may_need_other_settings(server, order, rounds, another):
+    server.run = over("finished:failed", "no client took part in round 1")
+    order.folder.checkpoint.mkdir(parents=True)
+    (order.folder.checkpoint / "state.json").touch()
+    order.folder.rounds.write_bytes(rounds)
+    with pytest.raises(ServerFailed, match="fedledger run --resume") as caught:
+        watch(order, 7, Follower(order.folder), screen()[0])
+    assert ("other settings and another --out" in str(caught.value)) is another
+
+
 def test_a_superlink_that_starts_again_is_waited_for_and_a_lost_one_is_not(server, order, monkeypatch):
     answers = iter([FlowerRefused("away"), FlowerRefused("away"), None])
 
