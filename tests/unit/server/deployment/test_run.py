@@ -356,11 +356,14 @@ def test_images_are_named_so_that_the_runs_own_process_finds_them(tmp_path, monk
     from server.deployment.run_cli import _settings
 
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "public").mkdir()
+    (tmp_path / "public" / "test").mkdir(parents=True)
+    (tmp_path / "images").mkdir()
     given = ["data.dataset=folder", "data.data-dir=public"]
     assert _settings(None, given, "run", tmp_path).data.data_dir == str(tmp_path / "public")
     with pytest.raises(DataError, match="'privat' does not exist: name that of the test images"):
         _settings(None, ["data.dataset=folder", "data.data-dir=privat"], "run", tmp_path)
+    with pytest.raises(DataError, match="'images' has no test/ inside: put test images in DIR/test/<class>/"):
+        _settings(None, ["data.dataset=folder", "data.data-dir=images"], "run", tmp_path)
     assert _settings(None, [], "run", tmp_path).data.data_dir == ""
 
 
