@@ -134,6 +134,13 @@ def test_the_command_shows_it(served):
     assert "of 8" in shown
 
 
+def test_a_narrow_terminal_loses_nothing(served, monkeypatch):
+    monkeypatch.setattr(module, "_PIPED_WIDTH", 80)
+    shown = run_command("status", "--state", str(served)).out
+    assert "…" not in shown
+    assert "examples" in shown
+
+
 def test_the_command_tells_programs(served, ledger):
     told = json.loads(run_command("status", "--state", str(served), "--json").out)
     first, second = told["clients"]
