@@ -105,16 +105,16 @@ def _budget_record(budget: BudgetLeft | None) -> dict[str, Any] | None:
 
 def _table(title: str, *columns: str) -> Table:
     """Return a table that loses nothing on a narrow terminal: what is too long goes on in the next line."""
-    return Table(*(Column(name, overflow="fold") for name in columns), title=title, title_justify="left")
+    made = (Column(name, overflow="fold", min_width=max(map(len, name.split()))) for name in columns)
+    return Table(*made, title=title, title_justify="left", padding=0, pad_edge=False)
 
 
 def _client_table(clients: list[ClientStanding]) -> Table:
-    columns = ("client", "status", "last seen", "examples", "epsilon spent", "left", "at delta", "node")
+    columns = ("client", "number", "status", "last seen", "examples", "epsilon spent", "left", "at delta")
     table = _table("Clients", *columns)
     for client in clients:
-        table.add_row(
-            client.name, client.status, _ago(client.last_seen), *_budget(client.budget), str(client.node_id)
-        )
+        number = "-" if client.number is None else str(client.number)
+        table.add_row(client.name, number, client.status, _ago(client.last_seen), *_budget(client.budget))
     return table
 
 
