@@ -14,6 +14,7 @@ help:
 
 $(VENV)/.runtime: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "FedLedger needs Python 3.11 or later: make PYTHON=python3.11")'
+	@echo "Setting up $(VENV): PyTorch and what else is needed are fetched, which takes some minutes the first time."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train]'
 	@touch $@

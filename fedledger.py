@@ -26,6 +26,9 @@ from simulations.cli import INTERRUPTED, SETTINGS_HELP, show_config, simulate
 WRONG, DEFECT, UNHEARD = 2, 3, 141
 """Exit statuses of a mistake, of a defect of FedLedger, and of output that nobody reads."""
 
+RUNS = ("simulate", "run")
+"""The verbs that make a run."""
+
 TRAINING = frozenset({"flwr", "opacus", "safetensors", "sklearn", "torch", "torchvision"})
 """What comes with the extra "train": auditing, planning and keeping keys need none of it."""
 
@@ -116,7 +119,8 @@ def _run(arguments: list[str], *, debug: bool) -> int:
             raise
         return _explain(error)
     if status == INTERRUPTED:
-        return _fail("interrupted; a run that has begun can go on with --resume", INTERRUPTED)
+        goes_on = "; a run that has begun can go on with --resume" if arguments[0] in RUNS else ""
+        return _fail(f"interrupted{goes_on}", INTERRUPTED)
     return int(status or 0)
 
 

@@ -193,7 +193,7 @@ class Coordinator:
         if state.ended:
             return state.ended
         if state.round >= federation.num_server_rounds:
-            return f"all {state.round} rounds are done"
+            return "the one round is done" if state.round == 1 else f"all {state.round} rounds are done"
         if self.observer.stop_requested:
             return f"stopped after round {state.round}; it can be resumed"
         needed = min(federation.min_train_clients, len(state.clients))

@@ -32,7 +32,10 @@ _FATAL = (
     ("this server speaks TLS", "the server speaks TLS: give --ca and --key instead of --insecure"),
     ("WRONG_VERSION_NUMBER", "the server does not speak TLS on this port: check --server"),
     ("not enrolled here", _REFUSED),
-    ("Failed to activate SuperNode", "this key's last session is not over yet: the server waits a minute"),
+    (
+        "Failed to activate SuperNode",
+        "this key has a session already: the server waits a minute; if it stays, another client has the key",
+    ),
     ("403 Forbidden", _REFUSED),
     ("401 Unauthorized", "the server does not accept this key's signature: is this machine's clock right?"),
     ("ddress already in use", "its port on this machine was taken"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import stat
 from pathlib import Path
 
 from cryptography import x509
@@ -10,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from common.errors import ConfigError
+
+_log = logging.getLogger("fedledger.client")
 
 
 def check_authority(path: Path) -> None:
@@ -27,6 +31,8 @@ def check_authority(path: Path) -> None:
 def check_node_key(path: Path) -> None:
     """Refuse a file that is not a node's private key, as `fedledger pki client` and ssh-keygen write it.
 
+    One that others than its owner can use is warned of.
+
     Raises:
         ConfigError: when it cannot be read, is another kind of key, or asks for a passphrase.
     """
@@ -42,6 +48,8 @@ def check_node_key(path: Path) -> None:
         raise ConfigError(
             f"--key {path} is not a node's private key: give what `fedledger pki client` made, without .pub"
         )
+    if (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
+        _log.warning("others than its owner can use --key %s (mode %04o): chmod 600 %s", path, mode, path)
 
 
 def _read(option: str, path: Path) -> bytes:

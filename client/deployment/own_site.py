@@ -33,6 +33,13 @@ _OURS = (
 """A client's own settings: where its records are, how it computes, what its ledger is for. A server's are all
 others, which change none of this; the seed names the noise of tests alone."""
 
+_WORDS = (
+    ("privacy.amend-ledgers = true", "amend-ledgers = true in the policy"),
+    ("the settings are for", "the policy is for"),
+    ("put the settings back or choose another folder", "put the policy back"),  # another has no new budget
+)
+"""What a run's settings are called, and what a site has instead."""
+
 
 class OwnSite:
     """A client's records and ledger, opened once; each message gets them with the settings of its run.
@@ -169,9 +176,14 @@ def _ledger(facts: Facts, records: ImageData) -> Ledger:
     try:
         return open_ledger(facts.home, facts.number, _on_its_terms(facts), records)
     except ConfigError as error:
-        raise ConfigError(
-            str(error).replace("privacy.amend-ledgers", "amend-ledgers in the policy")
-        ) from None
+        raise ConfigError(_in_a_sites_words(str(error))) from None
+
+
+def _in_a_sites_words(line: str) -> str:
+    """Return what is said of a run's settings as what a site can do, whose settings are its policy."""
+    for of_a_run, of_a_site in _WORDS:
+        line = line.replace(of_a_run, of_a_site)
+    return line
 
 
 def _on_its_terms(facts: Facts) -> RunConfig:

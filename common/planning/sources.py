@@ -11,8 +11,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from common.audit.records import Partitions
-from common.errors import ConfigError
+from common.errors import ConfigError, LedgerTampered
 from common.ledger import Genesis, LedgerView, read_ledger
+from common.ledger.chain import naming
 from common.planning.question import MOST_CLIENTS, Filter, Holding
 from common.privacy.budget import PrivacyBudget
 from common.privacy.mechanisms import PoissonGaussian, Unprotected, merge
@@ -118,7 +119,10 @@ def terms_of_ledger(path: Path) -> LedgerTerms:
         ConfigError: when nothing can be planned after it: its delta is above 1/n, or it holds training
             without noise.
     """
-    view = read_ledger(path)
+    try:
+        view = read_ledger(path)
+    except LedgerTampered as error:
+        raise naming(error, path) from None
     _refuse_unprotected(view, path)
     last = _last_charge(view)
     limit = _filter_of(view.genesis)

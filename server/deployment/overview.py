@@ -56,9 +56,10 @@ class BudgetLeft:
 
 @dataclass(frozen=True, kw_only=True)
 class ClientStanding:
-    """One enrolled client: its connection, and its budget once it has taken part in a run."""
+    """One enrolled client: its connection, and once it has taken part in a run its number and its budget."""
 
     name: str
+    number: int | None
     status: str
     last_seen: float | None
     node_id: int
@@ -87,8 +88,15 @@ def standing_of_clients(
         default_home: the ledger home of runs whose own folder can no longer be read.
     """
     known = {node.node_id: node for node in nodes}
+    folders = list(folders)
     ledgers = _ledgers_of_nodes(folders, default_home)
-    return [_standing(entry, known.get(entry.node_id), ledgers.get(str(entry.node_id))) for entry in entries]
+    numbers = _numbers_of_nodes(folders)
+    return [
+        _standing(
+            entry, known.get(entry.node_id), ledgers.get(str(entry.node_id)), numbers.get(entry.node_id)
+        )
+        for entry in entries
+    ]
 
 
 def standing_of_run(run: RunInfo, folder: str) -> RunStanding:
@@ -103,9 +111,12 @@ def standing_of_run(run: RunInfo, folder: str) -> RunStanding:
     )
 
 
-def _standing(entry: Enrolled, node: NodeInfo | None, ledger: LedgerView | None) -> ClientStanding:
+def _standing(
+    entry: Enrolled, node: NodeInfo | None, ledger: LedgerView | None, number: int | None
+) -> ClientStanding:
     return ClientStanding(
         name=entry.name,
+        number=number,
         status=_status(entry, node),
         last_seen=None if node is None else node.last_seen,
         node_id=entry.node_id,
@@ -140,6 +151,16 @@ def _ledgers_of_nodes(folders: Iterable[str], default_home: Path) -> dict[str, L
         for node, ledgers in found.items()
         if ledgers
     }
+
+
+def _numbers_of_nodes(folders: Iterable[str]) -> dict[int, int]:
+    """Return by node the number by which audits and reports call its client."""
+    numbers: dict[int, int] = {}
+    for folder in map(RunFolder, map(Path, folders)):
+        for event in _events(folder):
+            if event.get("event") == "joined" and isinstance(joined := event.get("numbers"), dict):
+                numbers |= {node: int(number) for number, node in joined.items() if isinstance(node, int)}
+    return numbers
 
 
 def _home_of(folder: RunFolder, default: Path) -> Path:

@@ -189,9 +189,18 @@ def _end(order: Order, run: RunInfo, follower: Follower) -> None:
     details = " ".join(run.details.removeprefix("ServerApp failed with exception: ").split()).rstrip(".")
     if details in _SAYS_NOTHING:
         details = "its process, or SuperLink, was ended from outside"
-    began = (order.folder.checkpoint / "state.json").exists()
-    more = f"; it goes on with {way_on(order.folder)}" if began else ""
-    raise ServerFailed(f"the run ended early ({run.status}): {details}{more}")
+    raise ServerFailed(f"the run ended early ({run.status}): {details}{_what_next(order.folder)}")
+
+
+def _what_next(folder: RunFolder) -> str:
+    """Say how a run that ended early goes on; without a round, its settings may be what was wrong."""
+    if not (folder.checkpoint / "state.json").exists():
+        return ""
+    if folder.rounds.exists() and not folder.rounds.stat().st_size:
+        return (
+            f"; no round was done: mend that and {way_on(folder)}, or choose other settings and another --out"
+        )
+    return f"; it goes on with {way_on(folder)}"
 
 
 def _who(here: list[str], absent: list[str], needed: int) -> str:
@@ -199,8 +208,9 @@ def _who(here: list[str], absent: list[str], needed: int) -> str:
     lacking = needed - len(here)
     if lacking <= 0:
         return line
-    if lacking > len(absent):
-        return f"{line}; not here: {_names(absent)}; only {len(here) + len(absent)} are enrolled"
+    if (lacking_keys := lacking - len(absent)) > 0:
+        missing = f"; not here: {_names(absent)}" if absent else ""
+        return f"{line}{missing}; {lacking_keys} more must be let in with `fedledger enroll`"
     return f"{line}; waiting for {lacking} of {_names(absent)}"
 
 

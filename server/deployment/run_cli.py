@@ -87,6 +87,10 @@ def _with_images_found(config: RunConfig) -> RunConfig:
     place = Path(config.data.data_dir).expanduser().absolute()
     if config.data.dataset == "folder" and not place.is_dir():
         raise DataError(f"data folder {config.data.data_dir!r} does not exist: name that of the test images")
+    if config.data.dataset == "folder" and not any((place / part).is_dir() for part in ("test", "train")):
+        raise DataError(
+            f"data folder {config.data.data_dir!r} has no test/ inside: put test images in DIR/test/<class>/"
+        )
     return config.model_copy(update={"data": config.data.model_copy(update={"data_dir": str(place)})})
 
 

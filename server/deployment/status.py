@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from common.flower_internals.control import ControlApi
@@ -103,13 +103,18 @@ def _budget_record(budget: BudgetLeft | None) -> dict[str, Any] | None:
     return {**asdict(budget), "spent": spent, "left": budget.left}
 
 
+def _table(title: str, *columns: str) -> Table:
+    """Return a table that loses nothing on a narrow terminal: what is too long goes on in the next line."""
+    made = (Column(name, overflow="fold", min_width=max(map(len, name.split()))) for name in columns)
+    return Table(*made, title=title, title_justify="left", padding=0, pad_edge=False)
+
+
 def _client_table(clients: list[ClientStanding]) -> Table:
-    columns = ("client", "status", "last seen", "examples", "epsilon spent", "left", "at delta", "node")
-    table = Table(*columns, title="Clients", title_justify="left")
+    columns = ("client", "number", "status", "last seen", "examples", "epsilon spent", "left", "at delta")
+    table = _table("Clients", *columns)
     for client in clients:
-        table.add_row(
-            client.name, client.status, _ago(client.last_seen), *_budget(client.budget), str(client.node_id)
-        )
+        number = "-" if client.number is None else str(client.number)
+        table.add_row(client.name, number, client.status, _ago(client.last_seen), *_budget(client.budget))
     return table
 
 
@@ -122,7 +127,7 @@ def _budget(budget: BudgetLeft | None) -> tuple[str, str, str, str]:
 
 
 def _run_table(runs: list[RunStanding]) -> Table:
-    table = Table("run", "status", "round", "since", "folder", title="Runs", title_justify="left")
+    table = _table("Runs", "run", "status", "round", "since", "folder")
     for run in runs:
         table.add_row(str(run.run_id), run.status, _progress(run), run.since[:19], Text(run.folder))
     return table

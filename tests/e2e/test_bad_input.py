@@ -319,6 +319,12 @@ def test_debug_shows_where_a_mistake_was_found(at_home):
         run_command("--debug", "simulate", "--rounds", "0")
 
 
+def test_only_who_makes_a_run_is_told_that_it_can_go_on(at_home, monkeypatch):
+    monkeypatch.setattr("client.policy_file.read_policy", fail_with(KeyboardInterrupt()))
+    outcome = run_command("policy", "check", "policy.toml")
+    assert (outcome.status, the_line(at_home, outcome)) == (130, "interrupted")
+
+
 @pytest.mark.parametrize(
     ("error", "status", "line"),
     [

@@ -52,6 +52,14 @@ def test_a_runs_partitions_and_ledgers_can_be_planned_on(tmp_path):
     assert run_command("plan", "--ledger", str(folder.ledger(0)), "--rounds", str(rounds + 1)).status == 1
 
 
+def test_what_is_no_ledger_is_named(tmp_path):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("remember the milk\n", encoding="utf-8")
+    refused = run_command("plan", "--ledger", str(notes))
+    assert (refused.status, refused.out) == (2, "")
+    assert f"{notes}: entry 0: it is not an entry" in refused.err
+
+
 def test_the_page_is_written_where_asked(tmp_path):
     page = tmp_path / "new" / "plan.html"
     done = run_command("plan", "--examples", "500,6000", "--rounds", "20", "--out", str(page))

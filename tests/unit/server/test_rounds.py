@@ -39,7 +39,7 @@ def test_the_mean_is_weighted_by_public_sizes(folder):
     state = coordinate(folder, clients(), watcher=watcher)
     assert same(state.arrays, moved(4.5))
     assert watcher.answers == 3
-    assert watcher.ending == "all 1 rounds are done"
+    assert watcher.ending == "the one round is done"
 
 
 def test_every_client_is_told_what_the_outputs_of_the_model_mean(folder):

@@ -39,7 +39,10 @@ def hear(*lines: str) -> Complaints:
             "[code: 2004] this server speaks TLS: connect with https",
             "give --ca and --key instead of --insecure",
         ),
-        ("[code: 2004] Failed to activate SuperNode.", "last session is not over yet"),
+        (
+            "[code: 2004] Failed to activate SuperNode.",
+            "if it stays, another client has the key",
+        ),
         ("[code: 2004] this key is not enrolled here, or was revoked: ask", "not enrolled there, or was"),
         ("INFO : SuperNode terminated gracefully.", "accepts this session no longer"),
         ("httpx.HTTPStatusError: Client error '403 Forbidden' for url", "not enrolled there, or was revoked"),

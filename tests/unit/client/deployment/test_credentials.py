@@ -24,6 +24,16 @@ def test_what_the_commands_make_is_accepted(made):
     check_node_key(made / "keys" / "site-a")
 
 
+def test_a_node_key_that_others_can_read_is_warned_of(made, caplog):
+    key = made / "keys" / "site-a"
+    check_node_key(key)
+    assert caplog.text == ""
+    key.chmod(0o644)
+    check_node_key(key)
+    key.chmod(0o600)
+    assert f"others than its owner can use --key {key} (mode 0644): chmod 600 {key}" in caplog.text
+
+
 @pytest.mark.parametrize("name", ["pki/ca.crt", "pki/ca.key", "keys/site-a.pub"])
 def test_another_file_is_no_node_key(made, name):
     with pytest.raises(ConfigError, match="is not a node's private key"):

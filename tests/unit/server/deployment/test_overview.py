@@ -57,6 +57,7 @@ def standings(run, *entries, nodes=()):
 def test_a_client_that_took_part_has_a_budget_and_another_has_none(run, ledger):
     found = standings(run, enrolled("a", 7), enrolled("b", 8), nodes=[node(7), node(8, "offline")])
     assert (found["a"].status, found["b"].status, found["b"].budget) == ("online", "offline", None)
+    assert (found["a"].number, found["b"].number) == (3, None)
     budget = found["a"].budget
     assert (budget.ledger_id, budget.num_examples) == (ledger.genesis.ledger_id, 24)
     assert (budget.budget, budget.left) == (ledger.genesis.budget_epsilon, ledger.genesis.budget_epsilon)
@@ -134,10 +135,18 @@ def test_the_command_shows_it(served):
     assert "of 8" in shown
 
 
+def test_a_narrow_terminal_loses_nothing(served, monkeypatch):
+    monkeypatch.setattr(module, "_PIPED_WIDTH", 80)
+    shown = run_command("status", "--state", str(served)).out
+    assert "…" not in shown
+    assert "examples" in shown
+
+
 def test_the_command_tells_programs(served, ledger):
     told = json.loads(run_command("status", "--state", str(served), "--json").out)
     first, second = told["clients"]
-    assert (first["name"], first["status"], first["last_seen"]) == ("site-a", "online", 1e9)
+    assert (first["name"], first["number"], first["status"]) == ("site-a", 3, "online")
+    assert first["last_seen"] == 1e9
     assert first["budget"]["ledger_id"] == ledger.genesis.ledger_id
     assert {"spent", "left", "budget", "delta"} <= set(first["budget"])
     assert second["budget"] is None

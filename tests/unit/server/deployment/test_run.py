@@ -121,8 +121,8 @@ def test_whoever_waits_for_clients_that_nobody_enrolled_is_told(server, order):
             Order(state=order.state, config=order.config, clients=4, wait_seconds=0.1), said.append
         )
     assert said == [
-        "2 of 4 clients are here: a, b; not here: c; only 3 are enrolled",
-        "3 of 4 clients are here: a, b, c; not here: nobody; only 3 are enrolled",
+        "2 of 4 clients are here: a, b; not here: c; 1 more must be let in with `fedledger enroll`",
+        "3 of 4 clients are here: a, b, c; 1 more must be let in with `fedledger enroll`",
     ]
 
 
@@ -273,6 +273,17 @@ def test_a_run_that_failed_says_why_and_how_to_go_on(server, order, details, lin
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("rounds", "another"), [(b"", True), (b"{}\n", False)])
+def test_a_run_without_a_round_may_need_other_settings(server, order, rounds, another):
+    server.run = over("finished:failed", "no client took part in round 1")
+    order.folder.checkpoint.mkdir(parents=True)
+    (order.folder.checkpoint / "state.json").touch()
+    order.folder.rounds.write_bytes(rounds)
+    with pytest.raises(ServerFailed, match="fedledger run --resume") as caught:
+        watch(order, 7, Follower(order.folder), screen()[0])
+    assert ("other settings and another --out" in str(caught.value)) is another
+
+
 def test_a_superlink_that_starts_again_is_waited_for_and_a_lost_one_is_not(server, order, monkeypatch):
     answers = iter([FlowerRefused("away"), FlowerRefused("away"), None])
 
@@ -345,11 +356,14 @@ def test_images_are_named_so_that_the_runs_own_process_finds_them(tmp_path, monk
     from server.deployment.run_cli import _settings
 
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "public").mkdir()
+    (tmp_path / "public" / "test").mkdir(parents=True)
+    (tmp_path / "images").mkdir()
     given = ["data.dataset=folder", "data.data-dir=public"]
     assert _settings(None, given, "run", tmp_path).data.data_dir == str(tmp_path / "public")
     with pytest.raises(DataError, match="'privat' does not exist: name that of the test images"):
         _settings(None, ["data.dataset=folder", "data.data-dir=privat"], "run", tmp_path)
+    with pytest.raises(DataError, match="'images' has no test/ inside: put test images in DIR/test/<class>/"):
+        _settings(None, ["data.dataset=folder", "data.data-dir=images"], "run", tmp_path)
     assert _settings(None, [], "run", tmp_path).data.data_dir == ""
 
 
