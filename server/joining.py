@@ -51,7 +51,7 @@ def join(
             client = enrol(question.node_id, reply, clients, state.run)
             if client.partition_id in state.known:
                 state.known[client.partition_id].refuse_less(client.partition_id, client.ledger)
-            book.check(client.ledger)
+            book.check(client.partition_id, client.ledger)
             _refuse_shared(client, owners)
             clients[client.partition_id] = client
         except FedLedgerError as error:

@@ -45,6 +45,7 @@ class ReceiptBook:
         self._origin = log_name(key.public)
         self._enrolled: dict[str, Enrolment] = {}
         self._owners: dict[str | bytes, str] = {}
+        self._numbers: dict[int, str] = {}
         self._receipts: dict[str, SignedReceipt] = {}
         self._last: dict[str, tuple[int, str]] = {}
         for line in log.lines:
@@ -82,13 +83,20 @@ class ReceiptBook:
         payload = f"{run} {number} {ledger_id}".encode()
         return hashlib.sha256(self._key.sign(payload, NONCE)).hexdigest()
 
-    def check(self, ledger: LedgerView) -> None:
-        """Hold a ledger against everything that was confirmed before.
+    def check(self, partition_id: int, ledger: LedgerView) -> None:
+        """Hold a client's ledger against everything that was confirmed before.
 
         Raises:
-            LedgerFork: when it is a second ledger for one key or data set, or lacks confirmed entries.
+            LedgerFork: when it is a second one for the client, key or data set, or lacks confirmed entries.
         """
         identity = ledger.genesis.ledger_id
+        earlier = self._numbers.get(partition_id, identity)
+        if earlier != identity:
+            raise LedgerFork(
+                f"client {partition_id} had ledger {earlier[:12]} and now shows ledger {identity[:12]}, which "
+                "knows nothing of what was spent: bring the first one; other images are another client, with "
+                "a key of its own"
+            )
         for mark in marks_of(ledger):
             owner = self._owners.get(mark, identity)
             if owner != identity:
@@ -179,6 +187,7 @@ class ReceiptBook:
         match leaf:
             case Enrolment():
                 self._enrolled[leaf.ledger_id] = leaf
+                self._numbers[leaf.partition_id] = leaf.ledger_id
                 for mark in (leaf.public_key, leaf.commitment):
                     self._owners.setdefault(mark, leaf.ledger_id)
             case SignedReceipt():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import stat
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
 
 from common.errors import ConfigError
 
@@ -50,6 +51,21 @@ def check_node_key(path: Path) -> None:
         )
     if (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
         _log.warning("others than its owner can use --key %s (mode %04o): chmod 600 %s", path, mode, path)
+
+
+def number_of_key(path: Path, numbers: int) -> int:
+    """Return the number below `numbers` that belongs to a node's key, from the hash of its public half.
+
+    So a site that begins anew with an empty folder is still the same client, and its server asks for the
+    ledger that it had.
+
+    Args:
+        path: a key that `check_node_key` has passed.
+        numbers: how many there are.
+    """
+    public = load_ssh_private_key(_read("--key", path), None).public_key()
+    digest = hashlib.sha256(public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)).digest()
+    return int.from_bytes(digest[:8], "big") % numbers
 
 
 def _read(option: str, path: Path) -> bytes:

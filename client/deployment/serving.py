@@ -14,6 +14,7 @@ from types import FrameType
 
 from client.deployment.addresses import keep_loopback_off_proxies
 from client.deployment.attendant import Attendance, Attendant
+from client.deployment.credentials import number_of_key
 from client.deployment.facts import Facts, own_folder, partition_of
 from client.deployment.node import Node, NodeOptions
 from client.policy_file import PolicyFile
@@ -40,7 +41,7 @@ class ClientOptions:
         policy: what the site permits.
         data_dir: a folder of images of its own, or None.
         partition: `I/N` of a named data set, or None.
-        number: the client's number, or None where it follows from the partition or is drawn once.
+        number: the client's number, or None where it follows from the partition or the node's key.
         settings: of `--set`.
         warm_seconds: how long after its last message the worker stays loaded.
         log_format: `text` or `json`.
@@ -99,23 +100,32 @@ def facts_of(options: ClientOptions, state: Path) -> Facts:
         )
     if options.partition is not None:
         return partition_of(options.partition, options.number, options.settings, state, options.policy)
-    number = _number(state, options.number)
+    number = _number(state, options)
     return own_folder(options.data_dir or Path(), number, options.settings, state, options.policy)
 
 
-def _number(state: Path, wanted: int | None) -> int:
-    """Return the client's number: as given, or drawn once; kept for ever, as its ledger is named by it."""
-    file = state / "number"
+def _number(state: Path, options: ClientOptions) -> int:
+    """Return the client's number, kept for ever, as its ledger is named by it.
+
+    At first it is the one given, or that of the node's key, or drawn where there is no key.
+    """
+    file, wanted = state / "number", options.number
     try:
         held = int(file.read_text(encoding="ascii"))
     except FileNotFoundError:
-        held = secrets.randbelow(_NUMBERS) if wanted is None else wanted
+        held = _first_number(options) if wanted is None else wanted
         write_atomically(file, f"{held}\n".encode())
     except ValueError:
         raise ConfigError(f"{file} does not hold a number: put back the one in the ledger's name") from None
     if wanted not in (None, held):
         raise ConfigError(f"{state} is the folder of client {held}, not {wanted}: leave out --number")
     return held
+
+
+def _first_number(options: ClientOptions) -> int:
+    if options.key is None:
+        return secrets.randbelow(_NUMBERS)
+    return number_of_key(options.key.expanduser(), _NUMBERS)
 
 
 def _make(state: Path) -> None:

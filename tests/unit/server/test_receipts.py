@@ -105,7 +105,7 @@ def test_a_book_opened_again_remembers(home, client):
     with ReceiptBook.open(home) as book:
         assert book.deliveries(view(client)) == before
         assert book.enrol(0, view(client)) is None
-        book.check(view(client))
+        book.check(0, view(client))
 
 
 def test_two_processes_cannot_keep_one_book(home):
@@ -131,13 +131,13 @@ def test_a_rollback_is_refused(home, client):
     older = view(client)
     with ReceiptBook.open(home) as book:
         enrolled(book, client)
-        book.check(older)
+        book.check(0, older)
         book.confirm([trained(client)], "line", "run", 1)
-        book.check(view(client))
+        book.check(0, view(client))
         with pytest.raises(LedgerFork, match="lacks its entry 2, for which it has a receipt"):
-            book.check(older)
+            book.check(0, older)
         with pytest.raises(LedgerFork):
-            book.check(parse_lines(client.lines[:2]))
+            book.check(0, parse_lines(client.lines[:2]))
 
 
 def test_a_fork_is_refused(home, client):
@@ -148,7 +148,7 @@ def test_a_fork_is_refused(home, client):
         trained(fork)
         trained(fork, 2)
         with pytest.raises(LedgerFork):
-            book.check(view(fork))
+            book.check(0, view(fork))
 
 
 def test_a_head_is_remembered_as_a_receipt_is(home, client):
@@ -160,7 +160,7 @@ def test_a_head_is_remembered_as_a_receipt_is(home, client):
         book.write([leaf])
         assert book.head("run", later) is None
         with pytest.raises(LedgerFork):
-            book.check(older)
+            book.check(0, older)
 
 
 def test_a_second_ledger_for_one_key_is_refused_in_a_later_run_too(home, client):
@@ -168,7 +168,7 @@ def test_a_second_ledger_for_one_key_is_refused_in_a_later_run_too(home, client)
     with ReceiptBook.open(home) as book:
         enrolled(book, client)
     with ReceiptBook.open(home) as book, pytest.raises(LedgerFork, match="second one for the key or data"):
-        book.check(view(second))
+        book.check(5, view(second))
 
 
 def test_a_second_ledger_for_one_data_set_is_refused(home, client):
@@ -177,7 +177,17 @@ def test_a_second_ledger_for_one_data_set_is_refused(home, client):
     with ReceiptBook.open(home) as book:
         enrolled(book, client)
         with pytest.raises(LedgerFork, match="one ledger for life"):
-            book.check(view(second))
+            book.check(1, view(second))
+
+
+def test_a_client_that_shows_another_ledger_is_refused_in_a_later_run_too(home, client):
+    fresh = MadeUpClient(5, 10, 1.0)  # another key, salt and commitment: nothing says whose images they are
+    with ReceiptBook.open(home) as book:
+        enrolled(book, client)
+    with ReceiptBook.open(home) as book:
+        book.check(1, view(fresh))
+        with pytest.raises(LedgerFork, match="client 0 had ledger .* bring the first one"):
+            book.check(0, view(fresh))
 
 
 def test_a_data_set_that_grew_is_entered_again_and_stays_taken(home, client):
@@ -185,10 +195,10 @@ def test_a_data_set_that_grew_is_entered_again_and_stays_taken(home, client):
     with ReceiptBook.open(home) as book:
         enrolled(book, client)
         client.write(Amend(num_examples=12, commitment=view(other).commitments[0]))
-        book.check(view(client))
+        book.check(0, view(client))
         enrolled(book, client)
         with pytest.raises(LedgerFork):
-            book.check(view(other))
+            book.check(3, view(other))
     assert [leaf["num_examples"] for leaf in leaves(home)] == [10, 12]
 
 

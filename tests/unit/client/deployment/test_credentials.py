@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from client.deployment.credentials import check_authority, check_node_key
+from client.deployment.credentials import check_authority, check_node_key, number_of_key
 from common.errors import ConfigError
 from tests.command_line import run_command
 
@@ -60,3 +60,13 @@ def test_keys_of_ssh_keygen(tmp_path, kind, passphrase, line):
         return
     with pytest.raises(ConfigError, match=line):
         check_node_key(path)
+
+
+def test_a_clients_number_follows_from_its_key_alone(made, tmp_path):
+    key, copy = made / "keys" / "site-a", tmp_path / "elsewhere"
+    shutil.copy(key, copy)
+    assert run_command("pki", "client", str(made / "keys"), "site-b").status == 0
+    number = number_of_key(key, 1_000_000)
+    assert 0 <= number < 1_000_000
+    assert number_of_key(copy, 1_000_000) == number
+    assert number_of_key(made / "keys" / "site-b", 1_000_000) != number
