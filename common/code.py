@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 import common
 
 PACKAGES = ("client", "common", "server")
+CONSTANTS = ("common/models/patches/bank.json",)
+"""Files of numbers that take part in what is computed."""
 
 
 @cache
@@ -22,9 +24,10 @@ def code_digest() -> str:
 
 
 def installed_sources() -> dict[str, bytes]:
-    """Read the program's own source files, by their path below the folder that holds its packages."""
+    """Read the program's own source files and constants, by their path below what holds its packages."""
     root = Path(next(iter(common.__path__))).parent
     files = [file for package in PACKAGES for file in (root / package).rglob("*.py")]
+    files += [root / name for name in CONSTANTS]
     return {file.relative_to(root).as_posix(): file.read_bytes() for file in files}
 
 

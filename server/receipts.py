@@ -93,7 +93,7 @@ class ReceiptBook:
         earlier = self._numbers.get(partition_id, identity)
         if earlier != identity:
             raise LedgerFork(
-                f"client {partition_id} had ledger {earlier[:12]} and now shows ledger {identity[:12]}, which "
+                f"client {partition_id} had ledger {earlier[:12]} and now shows {identity[:12]}, which "
                 "knows nothing of what was spent: bring the first one; other images are another client, with "
                 "a key of its own"
             )

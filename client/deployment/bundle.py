@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from client.policy_file import INSTALLED
-from common.code import PACKAGES, installed_sources, source_digest
+from common.code import CONSTANTS, PACKAGES, installed_sources, source_digest
 from common.errors import PolicyRefused
 
 _MOST_FILES = 2000
@@ -87,7 +87,8 @@ def _refuse_odd(entries: list[zipfile.ZipInfo]) -> None:
     if len(set(names)) < len(names):
         raise PolicyRefused("the server's app holds two files of one name")
     for name in names:
-        if name not in _WITHOUT_CODE and not (name.endswith(".py") and name.split("/")[0] in PACKAGES):
+        code = name.endswith(".py") and name.split("/")[0] in PACKAGES
+        if not (code or name in CONSTANTS or name in _WITHOUT_CODE):
             raise PolicyRefused(f"the server's app holds {_shown(name)}, which none of ours does")
 
 

@@ -12,7 +12,7 @@ version = "{version}"
 
 [tool.flwr.app]
 publisher = "fedledger"
-fab-include = ["server/**/*.py", "client/**/*.py", "common/**/*.py"]
+fab-include = ["server/**/*.py", "client/**/*.py", "common/**/*.py", "common/models/patches/*.json"]
 
 [tool.flwr.app.components]
 serverapp = "server.app:app"

@@ -11,10 +11,11 @@ from common.models.patches.bank import BANK_SHA256, load_bank
 from common.models.patches.features import patch_features
 
 IMAGE_SIZE = 32
+FEATURES = 512 * 3 * 3 + 1
 
 
 def _build(device: torch.device) -> FrontFunction:
     return partial(patch_features, bank=load_bank().to(device))
 
 
-PATCHES = Front(version=f"patches-32/1/{BANK_SHA256[:16]}", output_shape=(load_bank().size,), build=_build)
+PATCHES = Front(version=f"patches-32/1/{BANK_SHA256[:16]}", output_shape=(FEATURES,), build=_build)
