@@ -18,12 +18,9 @@ from common.data.shares import preparation_of
 from common.device import resolve_device
 from common.errors import FedLedgerError, LedgerTampered
 from common.ledger import Abort, Release, Reserve
-from common.models import build_loss, build_model
+from common.models import build_loss, build_model, model_spec
 from common.privacy.mechanisms import PoissonGaussian
 from common.protocol import Proposal, TrainRequest, Update
-
-LEARNING_RATES = {True: 1.2, False: 0.15}
-"""What learning-rate = "auto" means with and without privacy: unclipped gradients are larger."""
 
 _LIBRARIES = ("torch", "opacus", "flwr", "dp-accounting")
 _worker = threading.local()
@@ -165,19 +162,24 @@ def _trainer(site: Site, proposal: Proposal) -> DPTrainer:
         site.config.runtime,
         site.config.data.augmentation,
         proposal.training,
-        proposal.private,
+        _clip(proposal),
         site.records.classes,
     )
     if getattr(_worker, "built_for", None) != wanted:
-        _worker.trainer = _build_trainer(site, proposal.training, private=proposal.private)
+        _worker.trainer = _build_trainer(site, proposal.training, _clip(proposal))
         _worker.built_for = wanted
     trainer: DPTrainer = _worker.trainer
     return trainer
 
 
-def _build_trainer(site: Site, training: TrainingSettings, *, private: bool) -> DPTrainer:
+def _clip(proposal: Proposal) -> float | None:
+    return proposal.max_grad_norm if proposal.private else None
+
+
+def _build_trainer(site: Site, training: TrainingSettings, clip: float | None) -> DPTrainer:
     device = resolve_device(site.config.runtime.device)
-    rate = LEARNING_RATES[private] if training.learning_rate == "auto" else training.learning_rate
+    auto = model_spec(site.config.model.name).auto_rates
+    rate = auto.rate(clip) if training.learning_rate == "auto" else training.learning_rate
     return DPTrainer(
         model=build_model(site.config.model.name, num_classes=len(site.records.classes)),
         loss=build_loss(training.loss),

@@ -100,7 +100,8 @@ class TrainingSettings(Section):
 
     optimizer: Literal["sgd", "adam", "rmsprop"] = Field("sgd", description="Local optimiser.")
     learning_rate: Annotated[float, Field(gt=0, le=1000)] | Literal["auto"] = Field(
-        "auto", description='Local step size; "auto" is tuned for the default model, with or without privacy.'
+        "auto",
+        description='Local step size; "auto" is tuned for each model, with or without privacy.',
     )
     momentum: Momentum = Field(
         0.0, description="Local momentum within a round (sgd, rmsprop); across rounds use server-momentum."

@@ -20,6 +20,28 @@ from common.names import require_known
 
 
 @dataclass(frozen=True, kw_only=True)
+class AutoRates:
+    """What learning-rate = "auto" means for a model: found by trials, other settings at their defaults.
+
+    Args:
+        clipped: with privacy, for a clip of 1.
+        plain: without privacy, where gradients are not clipped.
+        always_clipped: whether gradients exceed any usual clip, so that a step follows the clip, and the
+            rate has to make up for it.
+    """
+
+    clipped: float
+    plain: float
+    always_clipped: bool = False
+
+    def rate(self, max_grad_norm: float | None) -> float:
+        """Return the learning rate for a clip, or for training without privacy (None)."""
+        if max_grad_norm is None:
+            return self.plain
+        return self.clipped / max_grad_norm if self.always_clipped else self.clipped
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """One model of the registry.
 
@@ -29,6 +51,7 @@ class ModelSpec:
         image_size: height and width in pixels of its input.
         build: makes what is trained, freshly initialised, for a number of classes.
         front: frozen function whose features it takes in place of images; None for images themselves.
+        auto_rates: its learning rates where the settings name none.
     """
 
     name: str
@@ -36,6 +59,7 @@ class ModelSpec:
     image_size: int
     build: Callable[[int], nn.Module]
     front: Front | None = None
+    auto_rates: AutoRates = AutoRates(clipped=1.2, plain=0.15)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -65,6 +89,7 @@ MODELS: dict[str, ModelSpec] = {
             image_size=PATCHES_IMAGE_SIZE,
             build=partial(build_linear_head, PATCHES.output_shape, bias=False),
             front=PATCHES,
+            auto_rates=AutoRates(clipped=15.0, plain=15.0, always_clipped=True),
         ),
         ModelSpec(
             name="scatter-linear",
@@ -72,6 +97,7 @@ MODELS: dict[str, ModelSpec] = {
             image_size=IMAGE_SIZE,
             build=partial(build_linear_head, SCATTERING.output_shape),
             front=SCATTERING,
+            auto_rates=AutoRates(clipped=0.25, plain=0.002, always_clipped=True),
         ),
         ModelSpec(
             name="scatter-cnn",

@@ -69,3 +69,10 @@ def test_a_registered_model_with_batch_norm_is_refused(monkeypatch: pytest.Monke
     monkeypatch.setitem(MODELS, "bad", spec)
     with pytest.raises(ConfigError, match="GroupNorm"):
         build_model("bad", num_classes=10)
+
+
+def test_the_rate_of_gradients_that_are_always_clipped_makes_up_for_the_clip() -> None:
+    rates = model_spec("patch-linear").auto_rates
+    assert rates.rate(0.1) * 0.1 == pytest.approx(rates.rate(1.0))
+    assert rates.rate(None) == rates.plain
+    assert model_spec("cnn").auto_rates.rate(0.1) == model_spec("cnn").auto_rates.rate(1.0)
