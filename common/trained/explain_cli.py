@@ -59,7 +59,7 @@ def explain(
     for line in (WARNING, *choice.remarks):
         typer.echo(f"fedledger: {line}", err=True)
     rows = list(_explain(trained, model, readable, choice.names))
-    _write(out, rows, choice.names, f"{trained.folder.root.name}: {trained.spec.name}. Shows the images.")
+    _write(out, rows, choice.names, _footer(trained))
     typer.echo(f"{len(rows)} images, {', '.join(choice.names)}: {out}")
     raise typer.Exit(UNREADABLE if bad else 0)
 
@@ -101,6 +101,12 @@ def _explain(
             label = trained.classes.index(prediction.likely[0].name)
             heat = heat_maps(model, picture.pixels.to(trained.device), label, names)
             yield Row(title=picture.path, pixels=picture.pixels, likely=prediction.likely, heat=heat)
+
+
+def _footer(trained: TrainedModel) -> str:
+    return (
+        f"Run {trained.folder.root.name}, model {trained.spec.name}. This picture shows the images: as private as they are."
+    )
 
 
 def _write(out: Path, rows: list[Row], names: tuple[str, ...], footer: str) -> None:
