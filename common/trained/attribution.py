@@ -69,7 +69,7 @@ def saliency(model: Explained, pixels: Tensor, label: int) -> Tensor:
 
 
 def integrated_gradients(model: Explained, pixels: Tensor, label: int) -> Tensor:
-    """Return each pixel's part in the score's difference from a grey image's. Source: Sundararajan et al. 2017."""
+    """Return each pixel's part in the score's distance from a grey image's. Source: Sundararajan 2017."""
     from captum.attr import IntegratedGradients
 
     relevance: Tensor = IntegratedGradients(model.module).attribute(
@@ -94,7 +94,7 @@ def grad_cam(model: Explained, pixels: Tensor, label: int) -> Tensor:
 
 
 def occlusion(model: Explained, pixels: Tensor, label: int) -> Tensor:
-    """Return by how much the score falls where a grey window hides the image. Source: Zeiler and Fergus 2014."""
+    """Return how far the score falls where a grey window hides the image. Source: Zeiler, Fergus 2014."""
     from captum.attr import Occlusion
 
     side = max(2, 2 * pixels.shape[-1] // (_WINDOWS + 1))

@@ -24,6 +24,9 @@ class Int8Weight(nn.Module):
     what a layer computes with them stays float32.
     """
 
+    scale: Tensor
+    whole: Tensor
+
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         largest = weight.detach().abs().flatten(1).amax(dim=1)
@@ -101,5 +104,5 @@ def pruned(model: WholeModel, share: float) -> WholeModel:
     weights = [(layer, "weight") for layer in layers]
     prune.global_unstructured(weights, pruning_method=prune.L1Unstructured, amount=share)
     for layer in layers:
-        prune.remove(layer, "weight")
+        prune.remove(layer, "weight")  # type: ignore[no-untyped-call]
     return smaller.requires_grad_(False)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from common.trained.sheet import Row
 
 WARNING = (
-    "a sheet shows the images themselves: explain public images or your own; a sheet of private training images "
-    "is as private as they are, and no epsilon covers it"
+    "a sheet shows the images themselves: explain public images or your own; a sheet of private training "
+    "images is as private as they are, and no epsilon covers it"
 )
 MOST_IMAGES = 40
 """Rows of a sheet that a viewer opens with ease."""
@@ -104,9 +104,7 @@ def _explain(
 
 
 def _footer(trained: TrainedModel) -> str:
-    return (
-        f"Run {trained.folder.root.name}, model {trained.spec.name}. This picture shows the images: as private as they are."
-    )
+    return f"Run {trained.folder.root.name}, model {trained.spec.name}. It shows the images: as private as they are."
 
 
 def _write(out: Path, rows: list[Row], names: tuple[str, ...], footer: str) -> None:

@@ -34,14 +34,18 @@ def as_markdown(export: Export, about: dict[str, Any]) -> str:
         "",
         f"{export.standing.verdict}. {_promise(export)}",
         "",
-        f"Measured on {export.num_images:,} public test images on the machine that exported, in batches of 32. The "
-        "difference is that of any score from the original's.",
+        f"Measured on {export.num_images:,} public test images in batches of 32, on the machine that exported. "
+        "The difference is that of any score from the original's.",
         "",
         f"| {' | '.join((*_HEAD, 'file'))} |",
         f"|{'---|' * (len(_HEAD) + 1)}",
-        *(f"| {' | '.join((*_cells(row), row.file or 'model.safetensors of the run'))} |" for row in export.rows),
+        *(
+            f"| {' | '.join((*_cells(row), row.file or 'model.safetensors of the run'))} |"
+            for row in export.rows
+        ),
         "",
-        "int8 weights and pruning are computed on the released model alone, and cost no privacy (post-processing).",
+        "int8 weights and pruning are computed on the released model alone, and cost no privacy "
+        "(post-processing).",
     ]
     return "\n".join(lines) + "\n"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +80,20 @@ def test_images(trained: TrainedModel, data_dir: Path | None, most: int) -> Imag
         raise DataError(f"--data-dir {data_dir} has no test/ inside: put images in DIR/test/<class>/")
     else:
         images = public_images_of(trained.config)
-    if images.classes != trained.classes:
-        strange = sorted(set(images.classes) ^ set(trained.classes))[0]
-        raise DataError(f"the classes of the test images are not the model's ({strange!r}): give --data-dir DIR")
     count = len(images) if most == 0 else min(most, len(images))
-    return images.subset(torch.linspace(0, len(images) - 1, count).round().long().numpy())
+    chosen = images.subset(torch.linspace(0, len(images) - 1, count).round().long().numpy())
+    return _in_order_of(trained.classes, chosen)
+
+
+def _in_order_of(classes: tuple[str, ...], images: ImageData) -> ImageData:
+    """Number images by the model's classes: folders come in alphabetical order, a model's may not."""
+    strange = sorted(set(images.classes) ^ set(classes))
+    if strange:
+        raise DataError(
+            f"the classes of the test images are not the model's ({strange[0]!r}): give --data-dir DIR"
+        )
+    places = torch.tensor([classes.index(name) for name in images.classes])
+    return replace(images, labels=places[images.labels], classes=classes)
 
 
 def write_files(
@@ -104,7 +113,9 @@ def write_files(
         ExportFailed: when a file does not compute what it was made of; it is not kept.
     """
     if not has_whole(trained.spec):
-        raise ConfigError(f"the front of {trained.spec.name} cannot be exported: predict works with it all the same")
+        raise ConfigError(
+            f"the front of {trained.spec.name} cannot be exported: predict works with it all the same"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     standing = standing_of(trained.folder)
     original = answers_of(lambda images: scores_of(trained, images), test.images)
@@ -135,7 +146,9 @@ def _variants(whole: WholeModel, order: Order) -> Iterator[_Variant]:
         percent = f"{100 * order.prune:g}"
         forms.append(
             _Variant(
-                module=pruned(whole, order.prune), words=(f"{percent} % pruned",), stem=f"model-pruned-{percent}"
+                module=pruned(whole, order.prune),
+                words=(f"{percent} % pruned",),
+                stem=f"model-pruned-{percent}",
             )
         )
     for form in forms:

@@ -47,7 +47,7 @@ class TrainedModel:
     def preparation(self) -> Callable[[Tensor], Tensor]:
         """Return what turns uint8 images [batch, 3, height, width] into the network's input, as in training.
 
-        Features stay float32 here, where training keeps them as float16: a score may differ in the third decimal.
+        Features stay float32 here, where training keeps them as float16: scores differ in the third decimal.
         """
         if self.spec.front is None:
             transform = BatchTransform(augmentation="none", device=self.device)
@@ -99,8 +99,8 @@ def _class_names(folder: RunFolder, root: Path) -> tuple[str, ...]:
     record = read_optional(folder.evaluation, _Classes)
     if record is None:
         raise CheckpointError(
-            f"{root} holds no {folder.evaluation.name}, which names the classes: finish a round first, or put "
-            "it back"
+            f"{root} holds no {folder.evaluation.name}, which names the classes: finish a round first, or "
+            "put it back"
         )
     return record.classes
 

@@ -57,7 +57,9 @@ def answers_of(run: Callable[[Tensor], Tensor], images: Tensor) -> Answers:
     return Answers(scores=scores, seconds=time.perf_counter() - start)
 
 
-def measure(name: str, file: str, data: bytes, answers: Answers, original: Answers, test: ImageData) -> Measured:
+def measure(
+    name: str, file: str, data: bytes, answers: Answers, original: Answers, test: ImageData
+) -> Measured:
     """Put a file's figures together."""
     right = answers.scores.argmax(dim=1) == test.labels
     return Measured(

@@ -1,4 +1,4 @@
-"""What an exported file says of itself: where it comes from, what it takes and gives, what it cost in privacy."""
+"""What an exported file says of itself: where it comes from, what it takes and gives, its privacy."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Normalise(nn.Module):
 
 
 def has_whole(spec: ModelSpec) -> bool:
-    """Say whether gradients can reach the pixels of a model: its front, if it has one, may be a mere function."""
+    """Say whether gradients can reach a model's pixels: its front, if it has one, may be a mere function."""
     return spec.front is None or spec.front.module is not None
 
 

@@ -43,6 +43,9 @@ def standardised_scattering(device: torch.device) -> FrontFunction:
 class StandardisedScattering(nn.Module):
     """Compute the front's features: pixels float32 [batch, 3, 32, 32], 0 to 255, to [batch, 243, 8, 8]."""
 
+    means: Tensor
+    scales: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.scattering = ScatteringModule(
@@ -54,7 +57,8 @@ class StandardisedScattering(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Transform a batch."""
-        return (self.scattering(images / 255) - self.means) * self.scales
+        features: Tensor = (self.scattering(images / 255) - self.means) * self.scales
+        return features
 
 
 SCATTERING = Front(

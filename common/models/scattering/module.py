@@ -1,7 +1,7 @@
-"""The scattering transform in products of real matrices: slower, but gradients pass it and it can be exported.
+"""The scattering transform in products of real matrices: slower, but gradients pass it and files hold it.
 
 What trains uses `transform.Scattering`, which works in place and partly in NumPy. This one explains predictions
-down to their pixels, and goes into files that other programs load: no FFT, no complex numbers, no state.
+down to their pixels, and goes into files that other programs load: no FFT, no complex numbers.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ScatteringModule(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Transform float32 [batch, planes, height, width] to [batch, planes * channels, ...]."""
         padded = functional.pad(images, [self._margin] * 4, mode="reflect")
-        spectrum = self.spectra[0](padded)
+        spectrum: Tensor = self.spectra[0](padded)
         first, second = [], []
         for scale in range(self._scales):
             moduli = self.wavelets[f"0-{scale}"](spectrum)
@@ -71,7 +71,10 @@ class ScatteringModule(nn.Module):
 
 
 class _Spectrum(nn.Module):
-    """The two-dimensional Fourier transform: [..., height, width] to [..., width, 2 height], real part first."""
+    """The Fourier transform: [..., height, width] to [..., width, 2 height], real part first."""
+
+    down: Tensor
+    right: Tensor
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
@@ -86,6 +89,10 @@ class _Spectrum(nn.Module):
 
 class _Modulus(nn.Module):
     """|image * wavelet| for each orientation, at every 2**n-th pixel, from the image's spectrum."""
+
+    wavelets: Tensor
+    down: Tensor
+    right: Tensor
 
     def __init__(self, wavelets: Real, halvings: int) -> None:
         super().__init__()
@@ -103,6 +110,9 @@ class _Modulus(nn.Module):
 class _Average(nn.Module):
     """The final Gaussian blur, subsampled, of what lies inside the margin."""
 
+    rows: Tensor
+    columns: Tensor
+
     def __init__(self, low_pass: Real, step: int) -> None:
         super().__init__()
         peak = np.sqrt(low_pass[0, 0])
@@ -116,7 +126,8 @@ class _Average(nn.Module):
 
 def _turned(values: Tensor) -> Tensor:
     """Exchange rows and columns of complex numbers, [..., a, 2 b] to [..., b, 2 a]."""
-    return values.unflatten(-1, (2, -1)).movedim(-1, -3).movedim(-1, -2).flatten(-2)
+    parts = values.reshape(*values.shape[:-1], 2, values.shape[-1] // 2)
+    return parts.movedim(-1, -3).movedim(-1, -2).flatten(-2)
 
 
 def _waves(places: int, frequencies: int) -> tuple[Real, Real]:

@@ -40,7 +40,9 @@ def test_gradients_reach_the_pixels_and_are_right() -> None:
     direction = torch.randn(images.shape, generator=generator).double()
     above, below = (((front(images + step * direction) * weights).sum()) for step in (1e-4, -1e-4))
     assert gradient.abs().max() > 0
-    assert float((gradient * direction).sum()) == pytest.approx(float((above - below).detach()) / 2e-4, rel=1e-5)
+    assert float((gradient * direction).sum()) == pytest.approx(
+        float((above - below).detach()) / 2e-4, rel=1e-5
+    )
 
 
 def test_an_image_without_structure_has_gradients_all_the_same() -> None:
