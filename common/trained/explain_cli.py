@@ -82,7 +82,11 @@ def _read(trained: TrainedModel, images: list[Path]) -> tuple[list[Picture], int
         if len(readable) > MOST_IMAGES:
             raise DataError(f"a sheet takes {MOST_IMAGES} images at most, here are more: name fewer")
     if not readable:
-        raise DataError(problems[0] if len(problems) == 1 else f"none of {len(problems)} images can be read")
+        raise DataError(
+            problems[0]
+            if len(problems) == 1
+            else f"none of {len(problems)} images can be read, the first: {problems[0]}"
+        )
     for problem in problems:
         typer.echo(f"fedledger: {problem}", err=True)
     return readable, len(problems)
@@ -104,7 +108,8 @@ def _explain(
 
 
 def _footer(trained: TrainedModel) -> str:
-    return f"Run {trained.folder.root.name}, model {trained.spec.name}. It shows the images: as private as they are."
+    name = trained.folder.root.name
+    return f"Run {name}, model {trained.spec.name}. It shows the images: as private as they are."
 
 
 def _write(out: Path, rows: list[Row], names: tuple[str, ...], footer: str) -> None:

@@ -34,7 +34,7 @@ def as_markdown(export: Export, about: dict[str, Any]) -> str:
         "",
         f"{export.standing.verdict}. {_promise(export)}",
         "",
-        f"Measured on {export.num_images:,} public test images in batches of 32, on the machine that exported. "
+        f"Measured on {export.num_images:,} public test images, in batches of 32, on this machine. "
         "The difference is that of any score from the original's.",
         "",
         f"| {' | '.join((*_HEAD, 'file'))} |",

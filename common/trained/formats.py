@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from common.errors import ExportFailed
 from common.trained.extras import require_extra
 
 if TYPE_CHECKING:
@@ -50,12 +51,13 @@ class Format:
 
 def _write_torchscript(module: nn.Module, example: Tensor, metadata: str, path: Path) -> None:
     with _quiet():
-        torch.jit.save(torch.jit.trace(module, example), path, _extra_files={METADATA: metadata})
+        traced = torch.jit.trace(module, example)  # type: ignore[no-untyped-call]
+        torch.jit.save(traced, path, _extra_files={METADATA: metadata})
 
 
 def _load_torchscript(path: Path) -> Runner:
     with _quiet():
-        loaded: Runner = torch.jit.load(path, map_location="cpu")
+        loaded: Runner = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
     return loaded
 
 
@@ -80,6 +82,8 @@ def _write_onnx(module: nn.Module, example: Tensor, metadata: str, path: Path) -
             dynamo=True,
             verbose=False,
         )
+    if written is None:
+        raise ExportFailed(f"{path.name} was not written: leave out its format")
     model = written.model_proto
     _forget_where_it_was_made(model)
     onnx.helper.set_model_props(model, {METADATA: metadata})

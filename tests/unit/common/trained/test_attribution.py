@@ -138,7 +138,10 @@ def test_a_sheet_takes_so_many_images_and_needs_one(tmp_path) -> None:
     out = str(tmp_path / "sheet.png")
     assert "takes 40 images at most" in run_command("explain", run, str(tmp_path / "many"), "--out", out).err
     outcome = run_command("explain", run, "no-a", "no-b", "--out", out)
-    assert (outcome.status, outcome.err) == (2, "fedledger: none of 2 images can be read\n")
+    assert (outcome.status, outcome.err) == (
+        2,
+        "fedledger: none of 2 images can be read, the first: no-a does not exist: name an image, or a folder of images\n",
+    )
 
 
 def test_without_captum_one_line_says_what_to_install(tmp_path, monkeypatch) -> None:
