@@ -14,20 +14,15 @@ from torch import Tensor
 from common.data import ImageData
 from common.data.folder import load_public
 from common.data.shares import public_images_of
-from common.errors import ConfigError, DataError, ExportFailed
+from common.errors import ConfigError, DataError
+from common.trained.agreement import require_equal
 from common.trained.compression import pruned, quantised
 from common.trained.formats import FORMATS
 from common.trained.loading import TrainedModel
-from common.trained.measuring import Answers, Measured, answers_of, difference, measure
+from common.trained.measuring import Answers, Measured, answers_of, measure
 from common.trained.predicting import scores_of
 from common.trained.provenance import Standing, describe, standing_of
 from common.trained.whole import WholeModel, has_whole, whole_model
-
-TOLERANCE = 1e-4
-"""By how much a file's scores may differ from those of the torch module that it was made of."""
-
-_ROUNDING = 1e-6
-"""What float32 makes of long sums, as a share of the largest score; more than the tolerance above 100."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +163,9 @@ def _write_variant(
 ) -> Iterator[Measured]:
     expected = answers_of(variant.module, test.images).scores
     if not variant.words:
-        _require_equal("the exported form of the model", expected, original.scores, 10 * TOLERANCE)
+        require_equal(
+            "the exported form of the model", original.scores, variant.module, test.images, expected
+        )
     for name in formats:
         path = folder / f"{variant.stem}{FORMATS[name].suffix}"
         words = ", ".join((name, *variant.words))
@@ -188,18 +185,8 @@ def _write_and_run(
     try:
         kind.write(module, torch.zeros_like(images[:2]), metadata, path)
         answers = answers_of(kind.load(path), images)
-        _require_equal(path.name, answers.scores, expected, TOLERANCE)
+        require_equal(path.name, answers.scores, module, images, expected)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     return answers
-
-
-def _require_equal(what: str, scores: Tensor, expected: Tensor, tolerance: float) -> None:
-    largest = difference(scores, expected)
-    permitted = max(tolerance, _ROUNDING * float(expected.abs().max()))
-    if not largest <= permitted:
-        raise ExportFailed(
-            f"{what} differs from the model by {largest:.3g}, permitted is {permitted:.3g}: leave out its "
-            "format, and report versions of torch and onnxruntime"
-        )

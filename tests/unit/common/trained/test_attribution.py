@@ -140,7 +140,8 @@ def test_a_sheet_takes_so_many_images_and_needs_one(tmp_path) -> None:
     outcome = run_command("explain", run, "no-a", "no-b", "--out", out)
     assert (outcome.status, outcome.err) == (
         2,
-        "fedledger: none of 2 images can be read, the first: no-a does not exist: name an image, or a folder of images\n",
+        "fedledger: none of 2 images can be read, the first: "
+        "no-a does not exist: name an image, or a folder of images\n",
     )
 
 
