@@ -79,6 +79,11 @@ def test_integrated_gradients_add_up_to_the_difference_of_scores(tmp_path, name,
     assert float(captured[-1].sum()) == pytest.approx(float(expected), rel=0.05)
 
 
+def test_grad_cam_takes_the_last_convolution(tmp_path) -> None:
+    trained = load_trained(write_trained(tmp_path / "run").root, CPU)
+    assert explained(trained).last_convolution is trained.network.get_submodule("conv2")
+
+
 def test_a_head_without_convolution_has_no_grad_cam(tmp_path) -> None:
     model = explained(load_trained(write_trained(tmp_path / "run", "scatter-linear").root, CPU))
     choice = choose_methods(USUAL, model, "scatter-linear")
