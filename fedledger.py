@@ -19,6 +19,9 @@ from common.errors import FedLedgerError
 from common.ledger import cli as ledgers
 from common.ledger import keys_cli as keys
 from common.planning.cli import run as plan
+from common.trained.explain_cli import explain
+from common.trained.export_cli import export
+from common.trained.predict_cli import predict
 from server.deployment import cli as deployment
 from server.deployment import run_cli
 from simulations.cli import INTERRUPTED, SETTINGS_HELP, show_config, simulate
@@ -50,6 +53,9 @@ app.command("simulate", epilog=SETTINGS_HELP)(simulate)
 app.command("audit")(audit)
 app.command("config")(show_config)
 app.command("plan")(plan)
+app.command("predict")(predict)
+app.command("explain")(explain)
+app.command("export")(export)
 app.add_typer(report, name="report")
 report.command("diff")(reports.diff)
 report.command("schema")(reports.schema)

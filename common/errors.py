@@ -12,6 +12,7 @@ FedLedgerError
  |- CheckpointError      a run folder cannot be read or continued
  |   |- FolderInUse      another process uses it
  |- RoundFailed          a round has too few usable replies
+ |- ExportFailed         an exported file does not compute what the run's model does
 
 A message is one line: the value, what is permitted, and the way out. It never holds a record's data, since
 it may cross the wire.
@@ -100,3 +101,9 @@ class RoundFailed(FedLedgerError):
     """A round has too few usable replies."""
 
     code = "round-failed"
+
+
+class ExportFailed(FedLedgerError):
+    """An exported file does not compute what the run's model does."""
+
+    code = "export-failed"

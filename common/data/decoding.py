@@ -41,14 +41,23 @@ def decode_images(root: Path, paths: Sequence[str], *, image_size: int) -> NDArr
     return pixels
 
 
+def decode_image(path: Path, *, image_size: int) -> NDArray[np.uint8]:
+    """Decode and resize one image file, to uint8 [3, image_size, image_size].
+
+    Raises:
+        DataError: naming it, where it is not a readable image.
+    """
+    return _decode(path, str(path), image_size).transpose(2, 0, 1)
+
+
 def _decode_slice(root: Path, paths: Sequence[str], pixels: NDArray[np.uint8], start: int) -> None:
     for index in range(start, min(start + _IMAGES_PER_TASK, len(paths))):
-        pixels[index] = _decode(root, paths[index], pixels.shape[-1]).transpose(2, 0, 1)
+        pixels[index] = _decode(root / paths[index], paths[index], pixels.shape[-1]).transpose(2, 0, 1)
 
 
-def _decode(root: Path, path: str, size: int) -> NDArray[np.uint8]:
+def _decode(file: Path, path: str, size: int) -> NDArray[np.uint8]:
     try:
-        with Image.open(f"{root}/{path}") as image:
+        with Image.open(file) as image:
             image.draft("RGB", (2 * size, 2 * size))  # lets JPEG skip detail that resizing throws away
             ImageOps.exif_transpose(image, in_place=True)
             return _fit(_as_rgb(image), size)

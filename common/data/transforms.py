@@ -14,7 +14,8 @@ AUGMENTATIONS: tuple[str, ...] = ("none", "flip", "flip-crop")
 
 _PADDING = 4
 # Public constants: statistics of private images would be one more release to charge.
-_MEAN, _STD = 0.5, 0.25
+MEAN, STD = 0.5, 0.25
+"""What is taken from pixels between 0 and 1, and what they are divided by then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ class BatchTransform:
         images = images.to(self.device, non_blocking=True)
         if generator is not None and self.augmentation != "none":
             images = self._augment(images, generator)
-        return images.float().div_(255 * _STD).sub_(_MEAN / _STD)
+        return images.float().div_(255 * STD).sub_(MEAN / STD)
 
     def _augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Gather each output pixel from where its image's flip and shift put it."""

@@ -147,6 +147,12 @@ DAMAGES = {
         run.ledger(1), lambda data: data.replace(b'"round":1', b'"round":2', 1)
     ),
     "no-ledgers": lambda run: shutil.rmtree(run.ledger(0).parent),
+    "lost-model": lambda run: run.model.unlink(),
+    "damaged-model": lambda run: edit(run.model, lambda data: data[:-1]),
+    "other-model": lambda run: edit(run.config, lambda data: data.replace(b'"cnn"', b'"cnn-tanh"')),
+    "diverged-model": lambda run: edit(run.model, lambda data: data[:-4] + b"\x00\x00\xc0\x7f"),
+    "lost-evaluation": lambda run: run.evaluation.unlink(),
+    "damaged-evaluation": lambda run: edit(run.evaluation, without("classes")),
     "moved-images": lambda run: edit(run.config, lambda data: data.replace(b'"images"', b'"gone"')),
 }
 

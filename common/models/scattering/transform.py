@@ -136,7 +136,7 @@ class Scattering:
     def _averaging(self, spectrum: Real, held: int) -> tuple[Tensor, Tensor]:
         """Return the matrices [rows out, rows in] and [columns in, columns out] of a separable low-pass."""
         peak, step = np.sqrt(spectrum[0, 0]), self._margin >> held
-        down, right = _blur(spectrum[:, 0] / peak, step), _blur(spectrum[0] / peak, step)
+        down, right = subsampled_blur(spectrum[:, 0] / peak, step), subsampled_blur(spectrum[0] / peak, step)
         return self._tensor(down), self._tensor(right.T)
 
     def _tensor(self, values: Real) -> Tensor:
@@ -157,8 +157,13 @@ class _Scratch:
         return self._taken[shape]
 
 
-def _blur(spectrum: Real, step: int) -> Real:
-    """Return the matrix of a circular convolution at every `step`-th place, the first and last left out."""
+def subsampled_blur(spectrum: Real, step: int) -> Real:
+    """Return the matrix of a circular convolution at every `step`-th place, the first and last left out.
+
+    Args:
+        spectrum: Fourier transform of the kernel, real, [places].
+        step: pixels from one output to the next.
+    """
     kernel: Real = np.fft.ifft(spectrum).real
     places = np.arange(0, len(kernel), step)[1:-1]
     matrix: Real = kernel[(places[:, None] - np.arange(len(kernel))) % len(kernel)]
