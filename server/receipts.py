@@ -90,13 +90,6 @@ class ReceiptBook:
             LedgerFork: when it is a second one for the client, key or data set, or lacks confirmed entries.
         """
         identity = ledger.genesis.ledger_id
-        earlier = self._numbers.get(partition_id, identity)
-        if earlier != identity:
-            raise LedgerFork(
-                f"client {partition_id} had ledger {earlier[:12]} and now shows {identity[:12]}, which "
-                "knows nothing of what was spent: bring the first one; other images are another client, with "
-                "a key of its own"
-            )
         for mark in marks_of(ledger):
             owner = self._owners.get(mark, identity)
             if owner != identity:
@@ -104,6 +97,13 @@ class ReceiptBook:
                     f"ledger {identity[:12]} is a second one for the key or data of ledger {owner[:12]}: "
                     "a data set has one ledger for life, bring that one"
                 )
+        earlier = self._numbers.get(partition_id, identity)
+        if earlier != identity:
+            raise LedgerFork(
+                f"client {partition_id} had ledger {earlier[:12]} and now shows {identity[:12]}, which "
+                "knows nothing of what was spent: bring the first one; other images are another client, with "
+                "a key of its own"
+            )
         sequence, entry = self._last.get(identity, (0, ""))
         entries = ledger.entries
         if entry and (len(entries) <= sequence or entries[sequence].hash != entry):

@@ -166,13 +166,15 @@ def test_a_server_that_is_away_is_asked_again_by_each_thread_for_itself_and_soon
         together.wait()  # breaks unless all four pause at the same time
 
     monkeypatch.setattr(supernode_process, "time", SimpleNamespace(sleep=sleep))
-    threads = [threading.Thread(target=invoker.invoke, args=(_away(6),)) for _ in range(4)]
+    threads = [
+        threading.Thread(target=invoker.invoke, args=(_away(12),)) for _ in range(4)
+    ]  # 36 waits of up to 6 seconds
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
     assert not together.broken
-    assert len(paused) == 4 * 6
+    assert len(paused) == 4 * 12
     assert 4.0 < max(paused) <= 6.0
 
 
