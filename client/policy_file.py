@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError
 
 from client.limits import Limits
-from common.config.sections import Norm, PositiveFloat, PositiveInt, Section
+from common.config.base import Norm, PositiveFloat, PositiveInt, Section
 from common.errors import ConfigError
 from common.privacy.budget import PrivacyBudget
 

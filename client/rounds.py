@@ -13,7 +13,7 @@ from client.site import Site
 from client.trainer import Charge, DPTrainer
 from common.arrays import Arrays, digest
 from common.code import code_digest
-from common.config import RunConfig, TrainingSettings
+from common.config import RunConfig
 from common.data.shares import preparation_of
 from common.device import resolve_device
 from common.errors import FedLedgerError, LedgerTampered
@@ -161,29 +161,30 @@ def _trainer(site: Site, proposal: Proposal) -> DPTrainer:
         site.config.model,
         site.config.runtime,
         site.config.data.augmentation,
-        proposal.training,
-        _clip(proposal),
+        proposal.training.loss,
         site.records.classes,
     )
     if getattr(_worker, "built_for", None) != wanted:
-        _worker.trainer = _build_trainer(site, proposal.training, _clip(proposal))
+        _worker.trainer = _build_trainer(site, proposal)
         _worker.built_for = wanted
     trainer: DPTrainer = _worker.trainer
+    trainer.step_by(_rule(site, proposal))
     return trainer
 
 
-def _clip(proposal: Proposal) -> float | None:
-    return proposal.max_grad_norm if proposal.private else None
+def _rule(site: Site, proposal: Proposal) -> OptimizerSettings:
+    training = proposal.training
+    clip = proposal.max_grad_norm if proposal.private else None
+    rate = training.rate(auto=model_spec(site.config.model.name).auto_rates.rate(clip))
+    return OptimizerSettings(name=training.optimizer, learning_rate=rate, momentum=training.momentum)
 
 
-def _build_trainer(site: Site, training: TrainingSettings, clip: float | None) -> DPTrainer:
+def _build_trainer(site: Site, proposal: Proposal) -> DPTrainer:
     device = resolve_device(site.config.runtime.device)
-    auto = model_spec(site.config.model.name).auto_rates
-    rate = auto.rate(clip) if training.learning_rate == "auto" else training.learning_rate
     return DPTrainer(
         model=build_model(site.config.model.name, num_classes=len(site.records.classes)),
-        loss=build_loss(training.loss),
-        optimizer=OptimizerSettings(name=training.optimizer, learning_rate=rate, momentum=training.momentum),
+        loss=build_loss(proposal.training.loss),
+        optimizer=_rule(site, proposal),
         transform=preparation_of(site.config).transform(),
         device=device,
         max_physical_batch_size=site.config.runtime.max_physical_batch_size,

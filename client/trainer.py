@@ -66,7 +66,7 @@ class LocalUpdate:
 
 
 class DPTrainer:
-    """Trains one model after another on one worker thread; what it computes depends on `fit` alone.
+    """Trains one model after another on one worker thread; what it computes depends on `fit` and its rule.
 
     Building it is slow (Opacus hooks every layer), fitting again is not. Trainers on several threads share
     nothing.
@@ -104,6 +104,10 @@ class DPTrainer:
         self._optimizer = optimizer
         self._transform = transform
         self._chunk_size = max_physical_batch_size
+
+    def step_by(self, optimizer: OptimizerSettings) -> None:
+        """Apply another rule to gradients from the next `fit` on, such as one with a smaller rate."""
+        self._optimizer = optimizer
 
     def refuse_misfit(self, arrays: Arrays) -> None:
         """Refuse parameters that `fit` could not start from, before anything is charged for it.

@@ -74,7 +74,7 @@ class RunFolder(LedgerHome):
 
     @property
     def model(self) -> Path:
-        """The weights after the last finished round."""
+        """The weights after the last finished round, or their average over rounds where one is kept."""
         return self.root / "model.safetensors"
 
     @property

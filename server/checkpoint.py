@@ -17,7 +17,7 @@ from common.run_folder import RunFolder, append_line, write_atomically
 from server.state import KnownLedger, RoundOutcome, RunState
 
 _SCHEMA = "fedledger-checkpoint/1"
-_MODEL, _VELOCITY = "model.", "velocity."
+_MODEL, _VELOCITY, _AVERAGE = "model.", "velocity.", "average."
 
 
 def save_state(folder: RunFolder, state: RunState) -> None:
@@ -28,6 +28,7 @@ def save_state(folder: RunFolder, state: RunState) -> None:
     """
     arrays = {_MODEL + name: value for name, value in state.arrays.items()}
     arrays |= {_VELOCITY + name: value for name, value in state.velocity.items()}
+    arrays |= {_AVERAGE + name: value for name, value in (state.average or {}).items()}
     data = to_bytes(arrays)
     name = f"round-{state.round:06d}.safetensors"
     write_atomically(folder.checkpoint / name, data)
@@ -67,6 +68,7 @@ def load_state(folder: RunFolder) -> RunState:
         ended=record.ended,
         arrays=_part(arrays, _MODEL),
         velocity=_part(arrays, _VELOCITY),
+        average=_part(arrays, _AVERAGE) or None,
         retired={refusal.partition_id: refusal for refusal in record.retired},
         known=record.ledgers,
     )
@@ -77,7 +79,7 @@ def record_round(folder: RunFolder, state: RunState, outcome: RoundOutcome, deta
     append_line(folder.rounds, outcome.line)
     evaluation = {"round": outcome.round, **details}
     write_atomically(folder.evaluation, json.dumps(evaluation, indent=1).encode())
-    write_atomically(folder.model, to_bytes(state.arrays))
+    write_atomically(folder.model, to_bytes(state.result))
     save_state(folder, state)
 
 

@@ -76,27 +76,23 @@ class Coordinator:
         for question, reply in self._ask_cohort(state, asked, number):
             answers.take(question.partition_id, reply, asked[question.partition_id])
         self._require_a_start(number, answers, len(state.clients))
-        arrays, velocity = state.arrays, state.velocity
-        if answers.updates:
-            arrays, velocity = strategy.next_model(arrays, velocity, answers.mean.mean())
-        evaluation = self.evaluator.evaluate(arrays)
         after = replace(
-            state,
+            self._moved(state, strategy, number, answers),
             round=number,
-            arrays=arrays,
-            velocity=velocity,
             clients=state.clients | answers.clients,
             retired=state.retired | answers.retired,
             turned_away=(),
             ended=self._lack_of_quorum(number, len(answers.updates), len(asked)),
         )
+        evaluation = self.evaluator.evaluate(after.result)
         outcome = RoundOutcome(
             round=number,
             updates=answers.updates,
             refused=tuple(answers.refused),
             turned_away=tuple(one.refusal for one in state.turned_away),
             input_model=digest(state.arrays),
-            model=digest(arrays),
+            model=digest(after.arrays),
+            average_model="" if after.average is None else digest(after.average),
             metrics=evaluation.metrics,
             seconds=time.monotonic() - started,
         )
@@ -106,6 +102,14 @@ class Coordinator:
         record_round(self.folder, after, outcome, evaluation.details)
         self.observer.round_finished(after, outcome)
         return after
+
+    def _moved(self, state: RunState, strategy: FedAvg, number: int, answers: Answers) -> RunState:
+        """Return the state with the round's model; without a usable answer nothing moves."""
+        if not answers.updates:
+            return state
+        arrays, velocity = strategy.next_model(state.arrays, state.velocity, answers.mean.mean())
+        average = strategy.next_average(state.average, arrays, number)
+        return replace(state, arrays=arrays, velocity=velocity, average=average)
 
     def _keep_copies(self, state: RunState) -> None:
         """Write ledgers before what is saved of a run names their entries."""
@@ -118,7 +122,7 @@ class Coordinator:
         cohort = [state.clients[p] for p in strategy.cohort(number) if p not in state.retired]
         return {
             client.partition_id: Asked(
-                proposal=strategy.proposal(client.partition_id),
+                proposal=strategy.proposal(client.partition_id, number),
                 num_examples=client.num_examples,
                 input_model=input_model,
                 nonce=self.book.nonce(state.run, number, client.ledger.genesis.ledger_id),
@@ -158,6 +162,7 @@ class Coordinator:
     def _start(self) -> RunState:
         if (self.folder.checkpoint / "state.json").exists():
             state = replace(load_state(self.folder), ended="")
+            self._require_its_average(state)
             forget_unfinished(self.folder, state.round)
             return state
         if self.folder.rounds.exists():
@@ -169,10 +174,27 @@ class Coordinator:
             self.config.model.name, num_classes=len(self.evaluator.classes), seed=self.config.runtime.seed
         )
         velocity = {name: np.zeros_like(value) for name, value in arrays.items()}
-        state = RunState(run=secrets.token_hex(8), round=0, arrays=arrays, velocity=velocity)
+        state = RunState(
+            run=secrets.token_hex(8),
+            round=0,
+            arrays=arrays,
+            velocity=velocity,
+            average=arrays if self._averages else None,
+        )
         save_state(self.folder, state)
         write_atomically(self.folder.rounds, b"")
         return state
+
+    @property
+    def _averages(self) -> bool:
+        return self.config.federation.model_average != "off"
+
+    def _require_its_average(self, state: RunState) -> None:
+        if (state.average is not None) != self._averages:
+            raise CheckpointError(
+                f"federation.model-average = {self.config.federation.model_average!r} is not how "
+                f"{self.folder.root} began: resume with its own settings, or start a new run"
+            )
 
     def _require_a_start(self, number: int, answers: Answers, clients: int) -> None:
         """End a run whose every client refuses or fails at once: its settings cannot work."""

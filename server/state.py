@@ -78,6 +78,7 @@ class RunState:
         round: rounds finished so far.
         arrays: the global model.
         velocity: the server's momentum, shaped like `arrays`.
+        average: of the model over rounds, shaped like `arrays`; None where none is kept.
         clients: by partition number; asked for again when a run is resumed.
         retired: clients that are left out from now on, with their reason.
         known: by partition number, the ledgers as of the last checkpoint.
@@ -89,11 +90,17 @@ class RunState:
     round: int
     arrays: Arrays
     velocity: Arrays
+    average: Arrays | None = None
     clients: dict[int, ClientRecord] = field(default_factory=dict)
     retired: dict[int, Refusal] = field(default_factory=dict)
     known: dict[int, KnownLedger] = field(default_factory=dict)
     ended: str = ""
     turned_away: tuple[TurnedAway, ...] = ()
+
+    @property
+    def result(self) -> Arrays:
+        """The model that the run gives so far: evaluated and kept; training goes on from `arrays`."""
+        return self.arrays if self.average is None else self.average
 
     @property
     def seen(self) -> dict[int, KnownLedger]:
@@ -115,6 +122,9 @@ class RoundOutcome:
 
     Args:
         refused: clients that were asked and gave nothing usable.
+        input_model: SHA-256 (hex) of the model that the round began with.
+        model: SHA-256 (hex) of the model that the next round begins with.
+        average_model: SHA-256 (hex) of the average over rounds, which is evaluated; empty where none is kept.
         turned_away: those that could not join before this round.
     """
 
@@ -126,6 +136,7 @@ class RoundOutcome:
     metrics: dict[str, float]
     seconds: float
     turned_away: tuple[Refusal, ...] = ()
+    average_model: str = ""
 
     @property
     def line(self) -> str:
@@ -145,5 +156,6 @@ class RoundOutcome:
             "seconds": round(self.seconds, 3),
             "input_model": self.input_model,
             "model": self.model,
+            **({"average_model": self.average_model} if self.average_model else {}),
             "updates": {str(partition): update for partition, update in sorted(self.updates.items())},
         }

@@ -9,7 +9,9 @@ import numpy as np
 
 from common.arrays import Arrays
 from common.config import RunConfig
+from common.models import model_spec
 from common.protocol import Proposal
+from server.averaging import averaged
 
 _COHORT_STREAM = 0xC0407
 
@@ -46,13 +48,17 @@ class FedAvg:
         generator = np.random.default_rng([_COHORT_STREAM, self.config.runtime.seed, number])
         return sorted(int(p) for p in generator.choice(self.partitions, size=size, replace=False))
 
-    def proposal(self, partition_id: int) -> Proposal:
-        """Return what one client is asked to compute whenever it is asked."""
+    def proposal(self, partition_id: int, number: int = 1) -> Proposal:
+        """Return what one client is asked to compute in a round; only the rate differs between rounds."""
         privacy = self.config.privacy
         fixed = None if privacy.noise_multiplier == "auto" else privacy.noise_multiplier
         target = None if privacy.target_epsilon == "auto" else privacy.target_epsilon
+        clip = privacy.max_grad_norm if privacy.enabled else None
+        auto = model_spec(self.config.model.name).auto_rates.rate(clip)
         return Proposal(
-            training=self.config.training,
+            training=self.config.training.in_round(
+                number, self.config.federation.num_server_rounds, auto=auto
+            ),
             private=privacy.enabled,
             max_grad_norm=privacy.max_grad_norm,
             noise_multiplier=fixed,
@@ -69,3 +75,10 @@ class FedAvg:
         momentum = np.float32(self.config.federation.server_momentum)
         moved = {name: momentum * velocity[name] + update[name] for name in arrays}
         return {name: arrays[name] + moved[name] for name in arrays}, moved
+
+    def next_average(self, average: Arrays | None, arrays: Arrays, number: int) -> Arrays | None:
+        """Return the average of the model after a round that moved it; None where none is kept."""
+        decay = self.config.federation.model_average
+        if average is None or decay == "off":
+            return None
+        return averaged(average, arrays, number=number, decay=decay)

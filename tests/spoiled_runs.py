@@ -270,6 +270,7 @@ SCENARIOS: dict[tuple[str, str], Scenario] = {
     ("model-chain-broken", "error"): _spoiled(lambda f: edit_round(f, 2, input_model=sha256("other"))),
     ("model-missing", "error"): _spoiled(lambda f: f.model.unlink()),
     ("model-differs", "error"): _spoiled(lambda f: f.model.write_text("other")),
+    ("model-average-differs", "error"): _settings(federation__model_average=0.9),
     ("participants-differ", "error"): _spoiled(lambda f: edit_round(f, 2, participants=[0])),
     ("ledger-missing", "error"): _spoiled(lambda f: f.ledger(1).unlink()),
     ("charge-missing", "error"): _edit_ledger(lambda lines: lines[:-3]),

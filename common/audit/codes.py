@@ -45,6 +45,7 @@ def note_code(meaning: str, advice: str) -> Code:
 _ASK = "Ask the client for its own copy of the ledger, and audit that."
 _BACKUP = "Put the newest copy back. If none is whole, count the client's budget as spent."
 _SETTINGS = "Find out which of the two was changed. Rely on the ledger: it is signed."
+_SETTINGS_OR_ROUNDS = "Find out which of the two was changed. The server's log holds the hash of every round."
 _RULE = "Do not rely on this client's epsilon. Update its program, and begin with new data."
 
 _LEDGER_CODES: dict[str, Code] = {
@@ -99,6 +100,9 @@ _RUN_CODES: dict[str, Code] = {
     "model-chain-broken": error_code("A round began with another model than the last one made.", _BACKUP),
     "model-missing": error_code("The trained model is not there.", _BACKUP),
     "model-differs": error_code("The model is not the one that was trained.", _BACKUP),
+    "model-average-differs": error_code(
+        "A round's result is an average over rounds, or is not, unlike the settings.", _SETTINGS_OR_ROUNDS
+    ),
     "participants-differ": error_code("A round names other clients than updates.", _BACKUP),
     "ledger-missing": error_code("A client took part whose ledger is not there.", _ASK),
     "charge-missing": error_code("A client's update was never charged.", _ASK),

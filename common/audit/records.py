@@ -37,6 +37,12 @@ class RoundRecord(Record):
     input_model: str
     model: str
     updates: dict[int, str]
+    average_model: str | None = None
+
+    @property
+    def result(self) -> str:
+        """Hash of the model that the run would give if this were its last round."""
+        return self.model if self.average_model is None else self.average_model
 
 
 class ClassResult(Record):

@@ -22,7 +22,8 @@ def check_rounds(records: RunRecords, ledgers: Sequence[ClientLedger], run: str)
 
 
 def check_results(records: RunRecords, config: RunConfig) -> Iterator[Finding]:
-    """Yield where the run's end is not what its settings plan, or its test results are of another round."""
+    """Yield where results are not what the settings plan, or test results are of another round."""
+    yield from _averages(records.rounds, config)
     yield from _completeness(records, config)
     yield from _evaluation(records)
 
@@ -50,12 +51,26 @@ def _models(records: RunRecords) -> Iterator[Finding]:
         return
     if records.model_hash is None:
         yield error("model-missing", "The trained model is not in the run folder.", "model.safetensors")
-    elif records.model_hash != records.rounds[-1].model:
+    elif records.model_hash != records.rounds[-1].result:
         yield error(
             "model-differs",
             "The model in the run folder is not the one with which the last round ended.",
             "model.safetensors",
         )
+
+
+def _averages(rounds: Sequence[RoundRecord], config: RunConfig) -> Iterator[Finding]:
+    """Yield rounds whose result is an average though none is planned, or the other way round."""
+    planned = config.federation.model_average != "off"
+    for entry in rounds:
+        if (entry.average_model is not None) != planned:
+            says = "an average over rounds" if not planned else "no average over rounds"
+            yield error(
+                "model-average-differs",
+                f"Round {entry.round} ended with {says}, unlike the run's settings "
+                f"(federation.model-average = {config.federation.model_average!r}).",
+                f"{_ROUNDS} round {entry.round}",
+            )
 
 
 def _participation(records: RunRecords, ledgers: Sequence[ClientLedger], run: str) -> Iterator[Finding]:

@@ -12,9 +12,9 @@ from common.config.sections import (
     PrivacySettings,
     RunConfig,
     RuntimeSettings,
-    TrainingSettings,
 )
 from common.config.text import describe_settings, to_toml
+from common.config.training import TrainingSettings
 
 __all__ = [
     "DataSettings",

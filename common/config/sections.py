@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
-from fractions import Fraction
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from common.config.base import Fraction01, Momentum, Norm, PositiveFloat, PositiveInt, Section
+from common.config.training import TrainingSettings
 from common.errors import ConfigError
-
-PositiveInt = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Fraction01 = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-Norm = Annotated[float, Field(ge=1e-6, le=1e6)]
-Momentum = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
-
-
-def _to_kebab(name: str) -> str:
-    return name.replace("_", "-")
-
-
-class Section(BaseModel):
-    """One group of settings: frozen, strict about types, kebab-case outside and snake_case inside."""
-
-    model_config = ConfigDict(
-        frozen=True, strict=True, extra="forbid", alias_generator=_to_kebab, populate_by_name=True
-    )
 
 
 class FederationSettings(Section):
@@ -51,6 +33,11 @@ class FederationSettings(Section):
     )
     server_momentum: Momentum = Field(
         0.9, description="Momentum of the averaged update, kept across rounds (FedAvgM, Hsu et al. 2019)."
+    )
+    model_average: Annotated[float, Field(gt=0, lt=1)] | Literal["off"] = Field(
+        "off",
+        description="Decay of a moving average of the model over rounds, such as 0.9: it is evaluated and "
+        "kept in place of the last model, training goes on from the last one, and it costs no privacy.",
     )
 
     @property
@@ -93,53 +80,6 @@ class ModelSettings(Section):
         "cnn",
         description="A model of the registry: patch-linear, scatter-linear, scatter-cnn, cnn, cnn-tanh.",
     )
-
-
-class TrainingSettings(Section):
-    """What a client computes in one round."""
-
-    optimizer: Literal["sgd", "adam", "rmsprop"] = Field("sgd", description="Local optimiser.")
-    learning_rate: Annotated[float, Field(gt=0, le=1000)] | Literal["auto"] = Field(
-        "auto",
-        description='Local step size; "auto" is tuned for each model, with or without privacy.',
-    )
-    momentum: Momentum = Field(
-        0.0, description="Local momentum within a round (sgd, rmsprop); across rounds use server-momentum."
-    )
-    sample_rate: Annotated[float, Field(ge=1e-6, le=1)] | Literal["off"] = Field(
-        0.1, description="Chance q that a record enters a step; the same for every client."
-    )
-    batch_size: PositiveInt | Literal["off"] = Field(
-        "off", description="Instead of sample-rate: expected records a step, so q = batch-size / n."
-    )
-    local_steps: PositiveInt | Literal["off"] = Field(1, description="Steps a round.")
-    local_epochs: PositiveInt | Literal["off"] = Field(
-        "off", description="Instead of local-steps: passes a round, so steps = epochs / q, rounded up."
-    )
-    loss: Literal["cross-entropy", "mse"] = Field("cross-entropy", description="Loss of one example.")
-
-    def sample_rate_for(self, num_examples: int) -> Fraction:
-        """Return q exactly: the decimal as written, or batch-size / n (at most 1)."""
-        if self.batch_size == "off":
-            return Fraction(str(self.sample_rate))
-        return min(Fraction(1), Fraction(self.batch_size, num_examples))
-
-    def steps_for(self, sample_rate: Fraction) -> int:
-        """Return the steps of one round: as set, or enough for `local-epochs` expected passes."""
-        if self.local_steps != "off":
-            return self.local_steps
-        return math.ceil(Fraction(int(self.local_epochs)) / sample_rate)
-
-    @model_validator(mode="after")
-    def _one_of_each_pair(self) -> Self:
-        _exactly_one("training.local-steps", self.local_steps, "training.local-epochs", self.local_epochs)
-        _exactly_one("training.sample-rate", self.sample_rate, "training.batch-size", self.batch_size)
-        if self.optimizer == "adam" and self.momentum:
-            raise ConfigError(
-                f"training.momentum = {self.momentum} does not apply to adam, which has its own averages: "
-                "set it to 0, or choose sgd or rmsprop"
-            )
-        return self
 
 
 class PrivacySettings(Section):
@@ -227,9 +167,3 @@ class RunConfig(Section):
         """Return `section.key` settings in kebab case, as Flower carries them."""
         tree = self.model_dump(by_alias=True)
         return {f"{section}.{key}": value for section, keys in tree.items() for key, value in keys.items()}
-
-
-def _exactly_one(first: str, first_value: object, second: str, second_value: object) -> None:
-    if (first_value == "off") == (second_value == "off"):
-        both = "both are off" if first_value == "off" else f"{first_value} and {second_value} are both set"
-        raise ConfigError(f'set exactly one of {first} and {second}, the other to "off": {both}')

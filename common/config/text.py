@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import annotated_types
 from pydantic.fields import FieldInfo
 
-from common.config.sections import RunConfig, Section
+from common.config.base import Section
+from common.config.sections import RunConfig
 
 _LONGEST_VALUE = 100
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}

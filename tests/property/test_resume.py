@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -10,9 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.arrays import to_bytes
 from common.audit.auditor import audit
 from common.config import RunConfig, resolve
 from common.ledger import Acknowledged, Release, Reserve, read_ledger
+from common.run_folder import RunFolder
+from server.checkpoint import load_state
 from simulations.harness import resume, simulate
 from tests.small_federation import Watcher
 
@@ -32,6 +36,8 @@ def config(images: Path, out: Path) -> RunConfig:
             "data.augmentation": "flip",
             "training.sample-rate": 0.3,
             "training.learning-rate": 1.0,
+            "training.learning-rate-decay": "cosine",
+            "federation.model-average": 0.9,
             "privacy.epsilon": 8.0,
             "privacy.reproducible-noise": True,
             "runtime.workers": 1,
@@ -44,6 +50,11 @@ def config(images: Path, out: Path) -> RunConfig:
 def round_of(body: Reserve | Release | Acknowledged) -> int:
     """Return the round that an entry is about."""
     return body.receipt.receipt.round if isinstance(body, Acknowledged) else body.round
+
+
+def errors_of(folder: RunFolder) -> set[str]:
+    """Return the codes of what refutes a run."""
+    return {finding.code for finding in audit(folder.root).findings if finding.severity == "error"}
 
 
 def result(root: Path) -> dict:
@@ -63,11 +74,30 @@ def result(root: Path) -> dict:
     }
 
 
+def test_what_is_resumed_here_has_an_average_and_falling_rates(whole):
+    averages = [line["average_model"] for line in whole["rounds"]]
+    assert hashlib.sha256(whole["model"]).hexdigest() == averages[-1]
+    assert len({*averages, *(line["model"] for line in whole["rounds"])}) == 2 * ROUNDS
+
+
 @pytest.fixture(scope="module")
-def whole(tiny_images, tmp_path_factory) -> dict:
+def whole_run(tiny_images, tmp_path_factory) -> RunFolder:
     root = tmp_path_factory.mktemp("whole") / "run"
     simulate(config(tiny_images, root))
-    return result(root)
+    return RunFolder(root)
+
+
+@pytest.fixture(scope="module")
+def whole(whole_run) -> dict:
+    return result(whole_run.root)
+
+
+def test_an_audit_takes_no_other_model_for_the_average(whole_run, tmp_path):
+    assert errors_of(whole_run) == set()
+    folder = RunFolder(tmp_path / "copy")
+    shutil.copytree(whole_run.root, folder.root)
+    folder.model.write_bytes(to_bytes(load_state(folder).arrays))
+    assert errors_of(folder) == {"model-differs", "report-differs"}
 
 
 @settings(max_examples=8, deadline=None, derandomize=True)

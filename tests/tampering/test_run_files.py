@@ -73,6 +73,7 @@ def test_an_invented_round_is_seen(copy: Copy) -> None:
         {"participants": [0]},
         {"refused": [{"partition_id": 1, "code": "data"}]},
         {"updates": {}},
+        {"average_model": "0" * 64},
     ],
 )
 def test_every_edited_round_is_seen(copy: Copy, changes: dict[str, Any]) -> None:

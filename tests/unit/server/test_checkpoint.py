@@ -49,6 +49,25 @@ def test_a_state_round_trips(folder):
         np.testing.assert_array_equal(read.velocity[name], STATE.velocity[name])
 
 
+def test_an_average_round_trips_and_is_the_model_that_a_run_gives(folder):
+    average = {"w": np.float32([0.1, 7]), "b": np.float32([[-3]])}
+    folder.root.mkdir()
+    record_round(folder, replace(STATE, average=average), replace(outcome(3), average_model="mean"), {})
+    read = load_state(folder)
+    kept = from_bytes(folder.model.read_bytes())
+    for name, value in average.items():
+        np.testing.assert_array_equal(read.average[name], value)
+        np.testing.assert_array_equal(read.arrays[name], STATE.arrays[name])
+        np.testing.assert_array_equal(kept[name], value)
+    line = json.loads(folder.rounds.read_text())
+    assert (line["model"], line["average_model"]) == ("after", "mean")
+
+
+def test_a_run_without_an_average_has_none_after_a_checkpoint(folder):
+    save_state(folder, STATE)
+    assert load_state(folder).average is None
+
+
 def test_only_the_last_checkpoints_arrays_are_kept(folder):
     for number in (1, 2, 3):
         save_state(folder, replace(STATE, round=number))

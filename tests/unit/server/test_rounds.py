@@ -16,7 +16,7 @@ from common.protocol import Refusal
 from common.run_folder import RunFolder
 from server import rounds
 from server.checkpoint import load_state
-from tests.small_federation import MODEL, MadeUpClient, Watcher, coordinate
+from tests.small_federation import MODEL, MadeUpClient, NoEvaluator, Watcher, coordinate
 from tests.three_clients import clients, lines, moved, same
 
 pytestmark = pytest.mark.usefixtures("flower_identity")
@@ -61,6 +61,75 @@ def test_momentum_is_kept_across_rounds(folder):
         expected = moved(velocity, expected)
     assert same(state.arrays, expected)
     assert same(state.velocity, {name: np.full_like(a, 7.875) for name, a in START.items()})
+
+
+AVERAGING = {"federation.model-average": 0.5, "federation.server-momentum": 0.0}
+
+
+def averages_of(model, steps: int) -> list:
+    """Return what every number of a model that moves by 4.5 a round averages to, beginning at `model`."""
+    average, found = {name: array.astype(np.float64) for name, array in model.items()}, []
+    for number in range(1, steps + 1):
+        share = max(0.5, 9 / (10 + number))
+        average = {n: (1 - share) * a + share * (model[n] + 4.5 * number) for n, a in average.items()}
+        found.append(average)
+    return found
+
+
+def test_an_average_is_evaluated_and_kept_while_training_goes_on_from_the_last_model(folder):
+    state = coordinate(folder, clients(), rounds=12, changes=AVERAGING)
+    assert same(state.arrays, moved(54.0))
+    (*_, expected) = averages_of(START, 12)
+    for name, value in expected.items():
+        np.testing.assert_allclose(state.average[name], value, rtol=1e-6)
+    assert same(from_bytes(folder.model.read_bytes()), state.average)
+    last = lines(folder)[-1]
+    assert (last["model"], last["average_model"]) == (digest(state.arrays), digest(state.average))
+    assert [line["input_model"] for line in lines(folder)[1:]] == [x["model"] for x in lines(folder)[:-1]]
+
+
+def test_what_is_evaluated_is_the_average(folder, monkeypatch):
+    seen, evaluate = [], NoEvaluator.evaluate
+    monkeypatch.setattr(NoEvaluator, "evaluate", lambda *args: seen.append(args[1]) or evaluate(*args))
+    state = coordinate(folder, clients(), changes=AVERAGING)
+    assert same(seen[-1], state.average)
+    assert not same(state.average, state.arrays)
+
+
+def test_an_average_survives_a_stop_to_the_bit(folder, tmp_path):
+    whole = coordinate(RunFolder(tmp_path / "whole"), clients(), rounds=5, changes=AVERAGING)
+    asked = clients()
+    coordinate(folder, asked, rounds=5, watcher=Watcher(stop_after=2), changes=AVERAGING)
+    assert same(coordinate(folder, asked, rounds=5, changes=AVERAGING).average, whole.average)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.5, "off"), ("off", 0.5)])
+def test_a_run_is_not_resumed_with_an_average_that_it_did_not_begin_with(folder, before, after):
+    asked = clients()
+    begun = {"federation.model-average": before}
+    coordinate(folder, asked, rounds=4, watcher=Watcher(stop_after=2), changes=begun)
+    with pytest.raises(CheckpointError, match="federation.model-average = .* is not how .* began"):
+        coordinate(folder, asked, rounds=4, changes={"federation.model-average": after})
+    assert len(lines(folder)) == 2
+
+
+def test_a_round_without_a_usable_reply_leaves_the_average(folder):
+    asked = clients()
+    for client in asked:
+        client.change, client.change_in = crash, (2,)
+    state = coordinate(folder, asked, rounds=2, changes=AVERAGING)
+    first, second = lines(folder)
+    assert first["average_model"] == second["average_model"] == digest(state.average)
+
+
+def test_the_proposed_rate_falls_from_round_to_round(folder):
+    asked, rates = clients(), []
+    asked[0].change = lambda _, request, update: (
+        rates.append(request.proposal.training.learning_rate) or update
+    )
+    changes = {"training.learning-rate-decay": "linear", "training.learning-rate": 2.0}
+    coordinate(folder, asked, rounds=4, changes=changes)
+    assert rates == [2.0, 1.5, 1.0, 0.5]
 
 
 @pytest.mark.parametrize("backwards", [False, True])
