@@ -76,7 +76,10 @@ def simulate(
         float | None, typer.Option(help="Dirichlet concentration; smaller is less even.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="patch-linear, scatter-linear, scatter-cnn, cnn, cnn-tanh.")
+        str | None,
+        typer.Option(
+            help="patch-linear, scatter-linear, scatter-cnn, cnn-patches, cnn-small, cnn, cnn-tanh."
+        ),
     ] = None,
     epsilon: Annotated[float | None, typer.Option(help="Lifetime budget of each client.")] = None,
     delta: Annotated[str | None, typer.Option(help='A number, or "auto".')] = None,

@@ -78,7 +78,8 @@ class ModelSettings(Section):
 
     name: str = Field(
         "cnn",
-        description="A model of the registry: patch-linear, scatter-linear, scatter-cnn, cnn, cnn-tanh.",
+        description="A model of the registry: patch-linear, scatter-linear, scatter-cnn, cnn-patches, "
+        "cnn-small, cnn, cnn-tanh.",
     )
 
 

@@ -15,6 +15,7 @@ from common.models.patches.front import IMAGE_SIZE as PATCHES_IMAGE_SIZE
 from common.models.patches.front import PATCHES
 from common.models.safety import refuse_unsafe_layers
 from common.models.scattering.front import IMAGE_SIZE, SCATTERING
+from common.models.small import build_small, build_small_from_patches
 from common.models.tempered import build_tempered
 from common.names import require_known
 
@@ -67,6 +68,8 @@ class ModelSpec:
         return self.front.output_shape if self.front else (3, self.image_size, self.image_size)
 
 
+_FILTERS = 64
+
 MODELS: dict[str, ModelSpec] = {
     spec.name: spec
     for spec in (
@@ -81,6 +84,19 @@ MODELS: dict[str, ModelSpec] = {
             summary="tempered-sigmoid network of Papernot et al. 2021 with GroupNorm, 551,466 parameters",
             image_size=32,
             build=build_tempered,
+        ),
+        ModelSpec(
+            name="cnn-small",
+            summary="one wide convolution with thresholds, made for training under noise, 15,242 parameters",
+            image_size=32,
+            build=partial(build_small, filters=_FILTERS),
+        ),
+        ModelSpec(
+            name="cnn-patches",
+            summary="cnn-small whose convolution begins with public patches and is trained, too; "
+            "15,242 parameters",
+            image_size=32,
+            build=partial(build_small_from_patches, filters=_FILTERS),
         ),
         ModelSpec(
             name="patch-linear",
