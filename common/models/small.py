@@ -1,8 +1,8 @@
 """A small convolutional network made for noise: few layers, sparse features, all of it trained.
 
-One convolution, whose responses count only where they stand out, averages over parts of the image, and a linear
-layer. Noise in the gradient grows with the number of parameters, so depth that pays without noise does not
-pay here. Source: Coates and Ng 2011, "The Importance of Encoding Versus Training with Sparse Coding and
+One convolution, whose responses count only where they stand out, averages over parts of the image, and a
+linear layer. Noise in the gradient grows with the number of parameters, so depth that pays without noise does
+not pay here. Source: Coates and Ng 2011, "The Importance of Encoding Versus Training with Sparse Coding and
 Vector Quantization", for the threshold; Tramer and Boneh 2021, section 3, for features of one norm.
 """
 
@@ -26,7 +26,7 @@ _THRESHOLD = 1.0
 def build_small(num_classes: int, *, filters: int) -> nn.Module:
     """Build the network from a random beginning: [batch, 3, 32, 32] to [batch, num_classes].
 
-    The norm after pooling gives every record's features the same length, so that no record is clipped for being
+    The norm after pooling gives every record's features the same length, so that none is clipped for being
     rich in contrast. The last layer begins at zero: a random one would only add scores to be unlearned.
 
     Args:
@@ -64,7 +64,7 @@ def build_small_from_patches(num_classes: int, *, filters: int) -> nn.Module:
 
 
 def _public_filters(number: int) -> Tensor:
-    """Return the bank's first filters, cut to the convolution's size, centred and of one norm, [k, 3, 5, 5]."""
+    """Return the bank's first filters, cut to size, centred and of one norm, [number, 3, 5, 5]."""
     cut = load_bank().filters[:number, :, :_SIDE, :_SIDE]
     centred = cut - cut.mean(dim=(1, 2, 3), keepdim=True)
     norms: Tensor = centred.flatten(1).norm(dim=1)
