@@ -8,6 +8,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+from common.code import CONSTANTS
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("server", "client", "common")
 
@@ -30,5 +32,6 @@ def test_the_bundle_holds_the_apps_and_nothing_else(tmp_path):
     assert built.returncode == 0, built.stderr
     (bundle,) = tmp_path.glob("*.fab")
     sources = {path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("*.py")}
-    assert set(zipfile.ZipFile(bundle).namelist()) == {*sources, "pyproject.toml", ".info/CONTENT"}
+    expected = {*sources, *CONSTANTS, "pyproject.toml", ".info/CONTENT"}
+    assert set(zipfile.ZipFile(bundle).namelist()) == expected
     assert bundle.stat().st_size < 10 * 2**20
