@@ -112,8 +112,8 @@ class Deployment:
 
     def status_of(self, name: str) -> str:
         """Return a client's status."""
-        line = next((line for line in self.shown().splitlines() if name in line), "│││")
-        return line.split("│")[2].strip()
+        line = next((line for line in self.shown().splitlines() if name in line), "││││")
+        return line.split("│")[3].strip()
 
     def start_node(self, name: str, partition: int, partitions: int) -> subprocess.Popen[bytes]:
         """Start a stock SuperNode with its key."""
