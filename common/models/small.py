@@ -1,8 +1,7 @@
 """A small convolutional network made for noise: few layers, sparse features, all of it trained.
 
 One convolution, whose responses count only where they stand out, averages over parts of the image, and a
-linear layer. Noise in the gradient grows with the number of parameters, so depth that pays without noise does
-not pay here. Source: Coates and Ng 2011, "The Importance of Encoding Versus Training with Sparse Coding and
+linear layer. Few parameters, because the norm of the noise in a gradient grows with their number. Source: Coates and Ng 2011, "The Importance of Encoding Versus Training with Sparse Coding and
 Vector Quantization", for the threshold; Tramer and Boneh 2021, section 3, for features of one norm.
 """
 
@@ -18,7 +17,7 @@ from common.models.patches.bank import load_bank
 _SIDE = 5
 _CHANNELS_A_GROUP = 2
 _PARTS = 4
-_FILTER_NORM = 0.5  # about that of torch's random beginning, so that one rate suits both
+_FILTER_NORM = 0.5  # near that of torch's random beginning, about 0.58
 _THRESHOLD = 1.0
 """Deviations above the mean from which a response counts at first; training moves it."""
 
