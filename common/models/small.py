@@ -1,8 +1,9 @@
 """A small convolutional network made for noise: few layers, sparse features, all of it trained.
 
 One convolution, whose responses count only where they stand out, averages over parts of the image, and a
-linear layer. Few parameters, because the norm of the noise in a gradient grows with their number. Source: Coates and Ng 2011, "The Importance of Encoding Versus Training with Sparse Coding and
-Vector Quantization", for the threshold; Tramer and Boneh 2021, section 3, for features of one norm.
+linear layer. Few parameters, because the norm of the noise in a gradient grows with their number.
+Source: Coates and Ng 2011, "The Importance of Encoding Versus Training with Sparse Coding and Vector
+Quantization", for the threshold; Tramer and Boneh 2021, section 3, for features of one norm.
 """
 
 from __future__ import annotations
