@@ -27,19 +27,21 @@ class FeatureProgress(logging.Handler):
         super().__init__(logging.DEBUG)
         self._console = console
         self._log = logging.getLogger("fedledger.features")
-        self._level_before = self._log.level
+        self._before = self._log.level, self._log.propagate
         self._images = 0
 
     def begin(self) -> None:
-        """Listen to what computes features."""
-        self._level_before = self._log.level
+        """Listen to what computes features, alone: a library may have given the root logger a handler."""
+        self._before = self._log.level, self._log.propagate
         self._log.setLevel(logging.DEBUG)
+        self._log.propagate = False
         self._log.addHandler(self)
 
     def end(self) -> None:
         """Leave its log as it was."""
         self._log.removeHandler(self)
-        self._log.setLevel(self._level_before)
+        level, self._log.propagate = self._before
+        self._log.setLevel(level)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one line at the beginning and one for so many images."""

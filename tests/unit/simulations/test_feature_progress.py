@@ -31,3 +31,22 @@ def test_it_says_that_features_are_computed_and_how_far_that_is():
         "features of 12,000 images are there",
         "features cannot be kept (OSError)",
     ]
+
+
+def test_a_root_logger_that_a_library_gave_a_handler_repeats_nothing() -> None:
+    heard: list[logging.LogRecord] = []
+    root, elsewhere = logging.getLogger(), logging.Handler()
+    elsewhere.emit = heard.append  # type: ignore[method-assign]
+    root.addHandler(elsewhere)
+    progress = FeatureProgress(Console(file=io.StringIO()))
+    try:
+        progress.begin()
+        LOG.info("computing")
+        LOG.debug("features", extra={"images": 64})
+        assert not heard
+        progress.end()
+        LOG.warning("as before")
+        assert len(heard) == 1
+    finally:
+        progress.end()
+        root.removeHandler(elsewhere)
