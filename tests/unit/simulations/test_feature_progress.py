@@ -33,12 +33,12 @@ def test_it_says_that_features_are_computed_and_how_far_that_is():
     ]
 
 
-def test_a_root_logger_that_a_library_gave_a_handler_repeats_nothing() -> None:
+def test_a_root_logger_that_a_library_gave_a_handler_repeats_nothing():
     heard: list[logging.LogRecord] = []
     root, elsewhere = logging.getLogger(), logging.Handler()
     elsewhere.emit = heard.append  # type: ignore[method-assign]
     root.addHandler(elsewhere)
-    progress = FeatureProgress(Console(file=io.StringIO()))
+    progress = FeatureProgress(Console(file=StringIO()))
     try:
         progress.begin()
         LOG.info("computing")
