@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -90,15 +91,7 @@ def _with_statistics(bank: PatchBank, images: Tensor) -> PatchBank:
     deviations = deviations + 1e-3 * deviations.mean()
     channels = ((features - means) / deviations).transpose(0, 1).flatten(1)
     whitening = whitening_of(channels @ channels.T / channels.shape[1], CHANNEL_REGULARISER)
-    return PatchBank(
-        filters=bank.filters,
-        offsets=bank.offsets,
-        contrast=bank.contrast,
-        parts=bank.parts,
-        means=means,
-        deviations=deviations,
-        whitening=whitening,
-    )
+    return replace(bank, means=means, deviations=deviations, whitening=whitening)
 
 
 def main() -> None:

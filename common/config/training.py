@@ -17,7 +17,7 @@ class TrainingSettings(Section):
 
     optimizer: Literal["sgd", "adam", "rmsprop"] = Field("sgd", description="Local optimiser.")
     learning_rate: Annotated[float, Field(gt=0, le=1000)] | Literal["auto"] = Field(
-        "auto", description='Local step size; "auto" is tuned for each model, with or without privacy.'
+        "auto", description='Local step size; "auto" is one that suits the model, with or without privacy.'
     )
     learning_rate_decay: Literal["off", "linear", "cosine"] = Field(
         "off", description="How the local step size falls over the planned rounds, towards 0 after the last."

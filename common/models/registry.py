@@ -22,7 +22,9 @@ from common.names import require_known
 
 @dataclass(frozen=True, kw_only=True)
 class AutoRates:
-    """What learning-rate = "auto" means for a model: found by trials, other settings at their defaults.
+    """What learning-rate = "auto" means for a model.
+
+    Tried at default settings for `cnn` and `patch-linear`; a first guess for the others.
 
     Args:
         clipped: with privacy, for a clip of 1.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -44,15 +44,8 @@ class PatchBank:
 
     def to(self, device: torch.device) -> PatchBank:
         """Return the same constants on a device."""
-        return PatchBank(
-            filters=self.filters.to(device),
-            offsets=self.offsets.to(device),
-            contrast=self.contrast,
-            parts=self.parts,
-            means=self.means.to(device),
-            deviations=self.deviations.to(device),
-            whitening=self.whitening.to(device),
-        )
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
 
 def patch_features(images: Tensor, bank: PatchBank) -> Tensor:
@@ -71,9 +64,7 @@ def patch_features(images: Tensor, bank: PatchBank) -> Tensor:
     Returns:
         float32 [batch, bank.size].
     """
-    parts = [_pooled(chunk.float().div(255), bank) for chunk in torch.split(images, _IMAGES_AT_ONCE)]
-    pooled = torch.cat(parts) if parts else images.new_zeros((0, *bank.means.shape), dtype=torch.float32)
-    standard = (pooled - bank.means) / bank.deviations
+    standard = (pooled_responses(images, bank) - bank.means) / bank.deviations
     white = torch.einsum("kc,bchw->bkhw", bank.whitening, standard).flatten(1)
     norms = white.norm(dim=1, keepdim=True).clamp_min(_LEAST_NORM)
     return functional.pad(white / norms, (0, 1), value=BIAS)
