@@ -180,15 +180,23 @@ class SuperLink:
         return ssl.create_default_context(cafile=str(self._state.authority))
 
     async def _answers_in_time(self) -> bool:
-        async with self.client(2.0) as client:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_START_SECONDS):
-                    while self._process is not None and self._process.returncode is None:
-                        with contextlib.suppress(httpx.HTTPError):
-                            if (await client.get("/health")).status_code == 200:
-                                self._metrics.superlink_up = 1
-                                return True
-                        await asyncio.sleep(0.1)
+        """Wait until it answers; False when it ended before, or took too long."""
+        try:
+            async with asyncio.timeout(_START_SECONDS), self.client(2.0) as client:
+                while not await _answers(client):
+                    if self._process is None or self._process.returncode is not None:
+                        return False
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            return False
+        self._metrics.superlink_up = 1
+        return True
+
+
+async def _answers(client: httpx.AsyncClient) -> bool:
+    try:
+        return (await client.get("/health")).status_code == httpx.codes.OK
+    except httpx.HTTPError:
         return False
 
 

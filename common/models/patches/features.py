@@ -44,8 +44,14 @@ class PatchBank:
 
     def to(self, device: torch.device) -> PatchBank:
         """Return the same constants on a device."""
-        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **moved)
+        return replace(
+            self,
+            filters=self.filters.to(device),
+            offsets=self.offsets.to(device),
+            means=self.means.to(device),
+            deviations=self.deviations.to(device),
+            whitening=self.whitening.to(device),
+        )
 
 
 def patch_features(images: Tensor, bank: PatchBank) -> Tensor:
