@@ -33,9 +33,10 @@ def test_it_says_that_features_are_computed_and_how_far_that_is():
     ]
 
 
-def test_a_root_logger_that_a_library_gave_a_handler_repeats_nothing():
+def test_a_root_logger_that_a_library_gave_a_handler_repeats_nothing(monkeypatch):
     heard: list[logging.LogRecord] = []
     root, elsewhere = logging.getLogger(), logging.Handler()
+    monkeypatch.setattr(logging.getLogger("fedledger"), "propagate", True)  # where no command has begun logs
     elsewhere.emit = heard.append  # type: ignore[method-assign]
     root.addHandler(elsewhere)
     progress = FeatureProgress(Console(file=StringIO()))
