@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import tempfile
 import time
@@ -54,7 +55,7 @@ class Outcome:
 
     name: str
     seed: int
-    epsilon: float | None
+    epsilon: float
     verified: bool
     accuracy: float
     seconds: float
@@ -112,7 +113,7 @@ def measure(case: Case, seed: int, data_dir: str, cache: str) -> Outcome:
     return Outcome(
         name=case.name,
         seed=seed,
-        epsilon=run.report.epsilon,
+        epsilon=math.inf if run.report.epsilon is None else run.report.epsilon,
         verified=run.report.verified,
         accuracy=run.report.accuracy or 0.0,
         seconds=seconds,
@@ -166,7 +167,8 @@ def section() -> str:
 def _line(name: str, found: list[Outcome]) -> str:
     accuracies = [each.accuracy for each in found]
     spread = f" ± {statistics.stdev(accuracies) * 100:.2f}" if len(found) > 1 else ""
-    epsilon = "none" if found[0].epsilon is None else f"{max(each.epsilon or 0.0 for each in found):.4f}"
+    largest = max(each.epsilon for each in found)
+    epsilon = f"{largest:.4f}" if math.isfinite(largest) else "none"
     verdict = "verified" if all(each.verified for each in found) else "NOT verified"
     seconds = statistics.median(each.seconds for each in found)
     return (
