@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from benchmarks.interleaved import Timing, in_turn
 from benchmarks.page import PAGE, in_words, machine, write_section
+from client.flat import FlatParameters
 from client.noise import ChaChaStream, PrivateRandomness
 from client.optimizer import OptimizerSettings, PrivateOptimizer
 from client.per_example import PerExampleModule
@@ -64,11 +65,13 @@ def ours(model: nn.Module, images: Tensor, labels: Tensor, stream: ChaChaStream 
     Args:
         stream: of the noise; else one keyed by the operating system.
     """
-    hooked = PerExampleModule(model.to(memory_format=torch.channels_last))  # as DPTrainer has it
-    rule = OptimizerSettings(name="sgd", learning_rate=0.01).build(list(model.parameters()))
+    parameters = FlatParameters(model.to(memory_format=torch.channels_last))  # as DPTrainer has it
+    hooked = PerExampleModule(model)
+    rule = OptimizerSettings(name="sgd", learning_rate=0.01).build([parameters.vector])
     optimizer = PrivateOptimizer(
         rule,
-        model=hooked,
+        network=hooked,
+        parameters=parameters,
         noise_multiplier=1.0,
         max_grad_norm=1.0,
         expected_batch_size=float(len(images)),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -124,8 +123,8 @@ class GaussianNoise:
             self._drawn = _drawer.submit(self._stream.standard_normals, count)
         return self._drawn
 
-    def add(self, totals: Sequence[Tensor]) -> list[Tensor]:
-        """Return sums with noise, rounded to a public grid; float32, each of the shape of its sum.
+    def add(self, total: Tensor) -> Tensor:
+        """Return a sum [n] with noise, rounded to a public grid; float32, on the sum's device.
 
         Floating-point numbers lie closer together near zero than elsewhere, and which of them a noised value
         can be depends on the value without noise (Mironov 2012; Haney et al. 2022). So the sum is made in
@@ -134,12 +133,9 @@ class GaussianNoise:
 
         Privacy: the Gaussian mechanism, for whatever sensitivity the deviation was chosen for.
         """
-        joined = torch.cat([total.flatten() for total in totals])
-        drawn = self.prepare(len(joined)).result()
+        drawn = self.prepare(len(total)).result()
         self._drawn = None
-        noised = self._onto_grid(joined.cpu(), drawn).to(joined.device)
-        parts = torch.split(noised, [total.numel() for total in totals])
-        return [part.view_as(total) for part, total in zip(parts, totals, strict=True)]
+        return self._onto_grid(total.cpu(), drawn).to(total.device)
 
     def _onto_grid(self, sums: Tensor, noise: Tensor) -> Tensor:
         """Add up and round [n] a block at a time, so that what is in hand stays in a core's cache."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from opacus.optimizers import DPOptimizer
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer, RMSprop
 
+from client.flat import FlatParameters
 from client.gradients import RecordGradients
 from client.noise import ChaChaStream, GaussianNoise
 from client.per_example import PerExampleModule
@@ -66,12 +67,21 @@ class BatchOptimizer(Protocol):
 
 
 class PlainOptimizer:
-    """Sums gradients and divides by the expected batch size; protects nobody."""
+    """Sums gradients and divides by the expected batch size; protects nobody.
 
-    def __init__(self, optimizer: Optimizer, *, expected_batch_size: float) -> None:
+    Args:
+        optimizer: rule over `parameters.vector`.
+        parameters: of the network.
+        expected_batch_size: n * q, above 0.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, *, parameters: FlatParameters, expected_batch_size: float
+    ) -> None:
         self._optimizer = optimizer
         self._expected_batch_size = expected_batch_size
-        self._optimizer.zero_grad(set_to_none=False)
+        self._sum = torch.zeros_like(parameters.vector.data)
+        parameters.collect_gradients(self._sum)
 
     def absorb(self, losses: Tensor) -> None:
         """Add the gradients of one chunk to the batch's sum."""
@@ -79,13 +89,9 @@ class PlainOptimizer:
 
     def finish_batch(self) -> None:
         """Step once with the batch's sum over the expected batch size."""
-        for group in self._optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-                parameter.grad.div_(self._expected_batch_size)
+        self._sum.div_(self._expected_batch_size)
         self._optimizer.step()
-        self._optimizer.zero_grad()
+        self._sum.zero_()
 
 
 class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
@@ -96,8 +102,9 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
     Source: Abadi et al. 2016, Algorithm 1.
 
     Args:
-        optimizer: rule applied to the noised gradient; its state sees nothing else.
-        model: the wrapper through which the losses were computed.
+        optimizer: rule over `parameters.vector`; its state sees nothing but noised gradients.
+        network: through which the losses are computed.
+        parameters: of the network.
         noise_multiplier: noise standard deviation over `max_grad_norm`.
         max_grad_norm: largest Euclidean norm of one record's gradient over all parameters.
         expected_batch_size: n * q, above 0.
@@ -112,7 +119,8 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
         self,
         optimizer: Optimizer,
         *,
-        model: PerExampleModule,
+        network: PerExampleModule,
+        parameters: FlatParameters,
         noise_multiplier: float,
         max_grad_norm: float,
         expected_batch_size: float,
@@ -125,10 +133,11 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
             expected_batch_size=expected_batch_size,
             loss_reduction="mean",
         )
-        self._model = model
+        self._network = network
         self._noise = GaussianNoise(noise, noise_multiplier * max_grad_norm)
-        self._size = sum(parameter.numel() for parameter in self.params)
-        self.zero_grad(set_to_none=True)
+        self._vector = parameters.vector
+        self._sum = torch.zeros_like(self._vector.data)
+        self._sums = parameters.split(self._sum)
 
     def absorb(self, losses: Tensor) -> None:
         """Clip each record's gradient and add it to the batch's sum.
@@ -136,51 +145,32 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
         Raises:
             RuntimeError: when a parameter has not got one gradient for each record.
         """
-        self._noise.prepare(self._size)
-        self._model.backward(losses)
-        self.clip_and_accumulate()
-        for parameter in self.params:
-            parameter.grad_sample = None
+        self._noise.prepare(len(self._sum))
+        self.clip_and_accumulate(self._network.backward(losses))
 
-    def clip_and_accumulate(self) -> None:
-        """Add the clipped per-record gradients to `summed_grad`; a non-finite record adds nothing."""
-        gradients: list[RecordGradients] = [parameter.grad_sample for parameter in self.params]
+    def clip_and_accumulate(self, gradients: list[RecordGradients]) -> None:
+        """Add clipped gradients of records to the batch's sum; a non-finite record adds nothing."""
         norms = torch.stack([each.norms() for each in gradients]).norm(dim=0)
         unusable = ~norms.isfinite()
         if unusable.any():
             gradients = [each.without(unusable) for each in gradients]
             norms = norms.masked_fill(unusable, 0.0)
         factors = (self.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
-        for parameter, each in zip(self.params, gradients, strict=True):
-            clipped = each.weighted_sum(factors)
-            earlier = parameter.summed_grad
-            parameter.summed_grad = clipped if earlier is None else earlier.add_(clipped)
+        for total, each in zip(self._sums, gradients, strict=True):
+            total.add_(each.weighted_sum(factors))
 
     def add_noise(self) -> None:
-        """Set `grad` to the clipped sum plus noise of deviation noise_multiplier * max_grad_norm."""
-        noised = self._noise.add([_sum_of(parameter) for parameter in self.params])
-        for parameter, gradient in zip(self.params, noised, strict=True):
-            parameter.grad = gradient
+        """Set the gradient to the clipped sum plus noise of deviation noise_multiplier * max_grad_norm."""
+        self._vector.grad = self._noise.add(self._sum)
 
     def scale_grad(self) -> None:
         """Divide by the public expected batch size, never by the size that was drawn."""
-        for parameter in self.params:
-            parameter.grad.div_(self.expected_batch_size)
+        self.params[0].grad.div_(self.expected_batch_size)
 
     def finish_batch(self) -> None:
-        """Add noise once, step once, and forget the batch.
-
-        Raises:
-            RuntimeError: when per-record gradients were left behind, which the next batch would count again.
-        """
-        if any(parameter.grad_sample is not None for parameter in self.params):
-            raise RuntimeError("per-record gradients were left over; absorb() must finish before a step")
+        """Add noise once, step once, and forget the batch."""
         self.add_noise()
         self.scale_grad()
         self.original_optimizer.step()
-        self.zero_grad(set_to_none=True)
-
-
-def _sum_of(parameter: Any) -> Tensor:
-    total: Tensor | None = parameter.summed_grad
-    return torch.zeros_like(parameter) if total is None else total
+        self._vector.grad = None
+        self._sum.zero_()

@@ -24,7 +24,7 @@ class _Call:
 
 
 class PerExampleModule(GradSampleModule):  # type: ignore[misc]  # Opacus has no types
-    """Give every parameter `grad_sample`, the gradients of all records of a batch.
+    """A network whose records' gradients come apart.
 
     Opacus hangs on module backward hooks, next to a full backward pass whose batch gradients go unused.
     Here its forward hooks note where each layer's output is, autograd is asked for the gradients of those
@@ -40,7 +40,7 @@ class PerExampleModule(GradSampleModule):  # type: ignore[misc]  # Opacus has no
     def __init__(self, model: nn.Module) -> None:
         self._calls: list[_Call] = []
         super().__init__(model, batch_first=True, loss_reduction="sum", strict=True)
-        self._named = list(model.named_parameters())
+        self._trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
 
     def add_hooks(self, **_: Any) -> None:
         """Hook every layer that has parameters of its own."""
@@ -54,22 +54,26 @@ class PerExampleModule(GradSampleModule):  # type: ignore[misc]  # Opacus has no
     def forget_batch(self) -> None:
         """Drop what an exception in the middle of a batch may have left behind."""
         self._calls = []
-        self.zero_grad(set_to_none=True)
 
-    def backward(self, losses: Tensor) -> None:
-        """Set `grad_sample` of every parameter from per-record losses [b].
+    def backward(self, losses: Tensor) -> list[RecordGradients]:
+        """Return the gradients of every trainable parameter, in the model's order.
+
+        Args:
+            losses: of the records, [b], from the outputs of the last forward pass.
 
         Raises:
             RuntimeError: when a parameter has not got exactly one gradient for each record.
         """
         calls, self._calls = self._calls, []
         backprops = torch.autograd.grad(losses.sum(), [call.output for call in calls])
+        gradients: dict[Tensor, RecordGradients] = {}
         for call, backprop in zip(calls, backprops, strict=True):
-            for parameter, gradients in self._sample(call, backprop).items():
-                _add_to(parameter, gradients)
-        for name, parameter in self._named:
-            if parameter.requires_grad and not _covers(parameter, len(losses)):
+            for parameter, some in self._sample(call, backprop).items():
+                gradients[parameter] = add(gradients.get(parameter), some)
+        for name, parameter in self._trained.items():
+            if parameter not in gradients or len(gradients[parameter]) != len(losses):
                 raise RuntimeError(f"parameter {name} lacks a gradient for each record; use other layers")
+        return [gradients[parameter] for parameter in self._trained.values()]
 
     def _note_call(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if self.hooks_enabled and output.requires_grad:
@@ -85,11 +89,3 @@ class PerExampleModule(GradSampleModule):  # type: ignore[misc]  # Opacus has no
         sample = self.GRAD_SAMPLERS.get(type(layer), ft_compute_per_sample_gradient)
         sampled = sample(layer, activations, backprops)
         return {parameter: DenseGradients(samples=samples) for parameter, samples in sampled.items()}
-
-
-def _add_to(parameter: Any, gradients: RecordGradients) -> None:
-    parameter.grad_sample = add(parameter.grad_sample, gradients)
-
-
-def _covers(parameter: Any, records: int) -> bool:
-    return parameter.grad_sample is not None and len(parameter.grad_sample) == records

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from client.flat import FlatParameters
 from client.noise import PrivateRandomness
 from client.optimizer import BatchOptimizer, OptimizerSettings, PlainOptimizer, PrivateOptimizer
 from client.per_example import PerExampleModule
@@ -98,8 +99,8 @@ class DPTrainer:
             raise ConfigError(f"max-physical-batch-size is {max_physical_batch_size}; give at least 1")
         self._device = torch.device(device)
         self._model = model.to(self._device).to(memory_format=torch.channels_last).train()  # quicker
+        self._parameters = FlatParameters(self._model)
         self._hooked = PerExampleModule(self._model)
-        self._parameters: list[Tensor] = [p for p in self._model.parameters() if p.requires_grad]
         self._loss = loss
         self._optimizer = optimizer
         self._transform = transform
@@ -168,15 +169,16 @@ class DPTrainer:
     def _start(self, charge: Charge, randomness: PrivateRandomness) -> BatchOptimizer:
         """Return an optimiser without history, whatever became of the training before."""
         self._hooked.forget_batch()
-        rule = self._optimizer.build(self._parameters)
+        rule = self._optimizer.build([self._parameters.vector])
         expected_batch_size = float(charge.expected_batch_size)
         if not isinstance(charge.mechanism, PoissonGaussian):
             self._hooked.disable_hooks()
-            return PlainOptimizer(rule, expected_batch_size=expected_batch_size)
+            return PlainOptimizer(rule, parameters=self._parameters, expected_batch_size=expected_batch_size)
         self._hooked.enable_hooks()
         return PrivateOptimizer(
             rule,
-            model=self._hooked,
+            network=self._hooked,
+            parameters=self._parameters,
             noise_multiplier=charge.mechanism.noise_multiplier,
             max_grad_norm=charge.max_grad_norm,
             expected_batch_size=expected_batch_size,

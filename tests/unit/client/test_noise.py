@@ -133,7 +133,7 @@ def test_streams_leave_global_generators_alone() -> None:
 
 class TestGaussianNoise:
     def noised(self, total: Tensor, deviation: float) -> Tensor:
-        return GaussianNoise(ChaChaStream(KEY), deviation).add([total])[0]
+        return GaussianNoise(ChaChaStream(KEY), deviation).add(total)
 
     @pytest.mark.parametrize("deviation", [1e-3, 0.7, 1.0, 3.0, 1e6])
     def test_what_comes_out_lies_on_a_grid_of_the_deviation_alone(self, deviation: float) -> None:
@@ -154,30 +154,27 @@ class TestGaussianNoise:
 
     def test_one_noise_after_another_is_that_of_the_stream(self) -> None:
         noise, stream = GaussianNoise(ChaChaStream(KEY), 1.0), ChaChaStream(KEY)
-        for shape in ((3,), (2, 4), (1,)):
-            noise.prepare(math.prod(shape))
-            noise.prepare(math.prod(shape))  # asked for twice, drawn once
-            expected = stream.standard_normals(math.prod(shape)).view(shape)
-            [noised] = noise.add([torch.zeros(shape)])
-            torch.testing.assert_close(noised.double(), expected, rtol=0.0, atol=1e-6)
+        for count in (3, 8, 1):
+            noise.prepare(count)
+            noise.prepare(count)  # asked for twice, drawn once
+            expected = stream.standard_normals(count)
+            noised = noise.add(torch.zeros(count)).double()
+            torch.testing.assert_close(noised, expected, rtol=0.0, atol=1e-6)
 
     def test_noise_for_another_number_of_values_is_an_error(self) -> None:
         noise = GaussianNoise(ChaChaStream(KEY), 1.0)
         noise.prepare(3)
         with pytest.raises(RuntimeError):
-            noise.add([torch.zeros(4)])
+            noise.add(torch.zeros(4))
 
-    def test_sums_share_out_one_noise_in_their_order_and_keep_their_shapes(self) -> None:
-        sums = [torch.ones(2, 3), torch.zeros(noise._BLOCK_VALUES + 1), torch.full((1,), 5.0)]
-        noised = GaussianNoise(ChaChaStream(KEY), 2.0).add(sums)
-        assert [each.shape for each in noised] == [each.shape for each in sums]
-        together = torch.cat([each.flatten() for each in sums]).double()
-        expected = together + 2.0 * ChaChaStream(KEY).standard_normals(len(together))
-        got = torch.cat([each.flatten() for each in noised]).double()
-        torch.testing.assert_close(got, expected, rtol=0.0, atol=2e-6)
+    def test_a_sum_of_many_blocks_keeps_its_order(self) -> None:
+        total = torch.linspace(-5.0, 5.0, 2 * noise._BLOCK_VALUES + 1)
+        noised = GaussianNoise(ChaChaStream(KEY), 2.0).add(total).double()
+        expected = total.double() + 2.0 * ChaChaStream(KEY).standard_normals(len(total))
+        torch.testing.assert_close(noised, expected, rtol=0.0, atol=2e-6)
 
     def test_a_forked_process_draws_noise_as_well(self) -> None:
-        GaussianNoise(ChaChaStream(KEY), 1.0).add([torch.zeros(3)])  # this process has its threads now
+        GaussianNoise(ChaChaStream(KEY), 1.0).add(torch.zeros(3))  # this process has its threads now
         child = os.fork()
         if child == 0:
             status = 1

@@ -86,8 +86,8 @@ def losses(outputs: Tensor, labels: Tensor) -> Tensor:
 
 def ours(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
     wrapped = PerExampleModule(model)
-    wrapped.backward(losses(wrapped(images), labels))
-    return {name: p.grad_sample.dense() for name, p in model.named_parameters()}  # type: ignore[attr-defined]
+    gradients = wrapped.backward(losses(wrapped(images), labels))
+    return {name: each.dense() for (name, _), each in zip(model.named_parameters(), gradients, strict=True)}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -122,9 +122,10 @@ def test_frozen_parameters_get_nothing() -> None:
     model, images, labels = build("conv")
     model.get_parameter("0.weight").requires_grad_(False)
     wrapped = PerExampleModule(model)
-    wrapped.backward(losses(wrapped(images), labels))
-    assert getattr(model.get_parameter("0.weight"), "grad_sample", None) is None
-    assert model.get_parameter("0.bias").grad_sample.dense().shape == (RECORDS, 4)  # type: ignore[attr-defined]
+    gradients = wrapped.backward(losses(wrapped(images), labels))
+    assert [each.dense().shape[1:] for each in gradients] == [
+        parameter.shape for name, parameter in model.named_parameters() if name != "0.weight"
+    ]
 
 
 class Offset(nn.Module):
@@ -152,7 +153,8 @@ def test_hooks_off_leave_ordinary_gradients() -> None:
     wrapped = PerExampleModule(model)
     wrapped.disable_hooks()
     losses(wrapped(images), labels).sum().backward()  # type: ignore[no-untyped-call]
-    assert all(p.grad is not None and p.grad_sample is None for p in model.parameters())  # type: ignore[attr-defined]
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert wrapped._calls == []
 
 
 class TestValues:

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from client.gradients import convolution
-from client.gradients.convolution import _by_groups, _by_patches, conv2d_gradients
+from client.gradients import convolution, rowwise
+from client.gradients.convolution import _by_groups, conv2d_gradients
 from client.gradients.geometry import laid_out
 from client.gradients.ghost import GhostKernels
 from client.gradients.records import DenseGradients, RecordGradients
+from client.gradients.rowwise import RowwiseKernels
 
 RECORDS = 5
 LAYERS: dict[str, Callable[[], nn.Conv2d]] = {
@@ -49,13 +50,11 @@ def one_by_one(layer: nn.Conv2d, images: Tensor, backprops: Tensor) -> Tensor:
 
 def all_forms(layer: nn.Conv2d, images: Tensor, backprops: Tensor) -> dict[str, RecordGradients]:
     geometry, laid = laid_out(layer, images)
-    forms: dict[str, RecordGradients] = {
+    return {
         "ghost": GhostKernels(inputs=laid, outputs=backprops, geometry=geometry),
         "groups": DenseGradients(samples=_by_groups(geometry, laid, backprops)),
+        "rowwise": RowwiseKernels.of(geometry, laid, backprops),
     }
-    if layer.groups == 1:
-        forms["patches"] = DenseGradients(samples=_by_patches(geometry, laid, backprops))
-    return forms
 
 
 def rounding(images: Tensor, backprops: Tensor) -> Tensor:
@@ -87,7 +86,7 @@ def test_every_form_gives_the_gradients_of_each_record_alone(name: str, records:
 
 
 @given(
-    channels=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 2)),
+    channels=st.tuples(st.integers(1, 3), st.sampled_from([1, 2, 3, 20]), st.integers(1, 2)),
     kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
@@ -130,11 +129,13 @@ def test_a_norm_far_below_its_parts_is_not_lost() -> None:
     torch.testing.assert_close(ghost.norms().double(), exact, rtol=1e-5, atol=0.0)
 
 
-def test_small_images_under_large_kernels_are_not_written_out() -> None:
+def test_each_shape_takes_the_form_that_costs_it_least() -> None:
     small, large = torch.randn(2, 64, 4, 4), torch.randn(2, 64, 16, 16)
-    layer = nn.Conv2d(64, 64, 3, padding=1)
+    layer, first = nn.Conv2d(64, 64, 3, padding=1), nn.Conv2d(3, 64, 3)
     assert type(conv2d_gradients(layer, [small], torch.randn(2, 64, 4, 4))[layer.weight]) is GhostKernels
     assert type(conv2d_gradients(layer, [large], torch.randn(2, 64, 16, 16))[layer.weight]) is DenseGradients
+    few = conv2d_gradients(first, [torch.randn(2, 3, 16, 16)], torch.randn(2, 64, 14, 14))
+    assert type(few[first.weight]) is RowwiseKernels
 
 
 @pytest.mark.parametrize("values", [1, 1000, 2**20])
@@ -142,7 +143,8 @@ def test_few_records_at_a_time_give_the_same(values: int, monkeypatch: pytest.Mo
     torch.manual_seed(3)
     layer, images = LAYERS["padded"](), torch.randn(RECORDS, 4, 9, 8)
     backprops = pass_through(layer, images)
-    monkeypatch.setattr(convolution, "_CHUNK_VALUES", values)
+    monkeypatch.setattr(rowwise, "_IN_HAND", values)
+    monkeypatch.setattr(convolution, "_IN_HAND", values)
     for form in all_forms(layer, images, backprops).values():
         assert_right(form, one_by_one(layer, images, backprops), rounding(images, backprops))
 

@@ -63,8 +63,9 @@ def test_gradients_of_records_are_theirs(name: str) -> None:
     nn.init.normal_(network.get_parameter("linear.weight"), std=0.1)
     records, labels, loss = torch.randn(3, 3, 32, 32), torch.tensor([0, 2, 1]), build_loss("cross-entropy")
     hooked = PerExampleModule(network)
-    hooked.backward(loss(hooked(records), labels))
-    samples = {n: parameter.grad_sample.dense() for n, parameter in network.named_parameters()}
+    gradients = hooked.backward(loss(hooked(records), labels))
+    names = [name for name, _ in network.named_parameters()]
+    samples = {name: each.dense() for name, each in zip(names, gradients, strict=True)}
     hooked.disable_hooks()
     for record in range(3):
         alone = loss(network(records[record : record + 1]), labels[record : record + 1]).sum()

@@ -1,0 +1,132 @@
+"""Gradients of a convolution's kernel, written out one of the kernel's rows at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from client.gradients.geometry import Geometry
+
+_IN_HAND = 2**18
+"""Numbers of spread images that are in hand at a time, so that they stay in a core's cache."""
+_MANY_FILTERS = 16
+"""From so many on, a matrix product is quicker with the values of one pixel beside each other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowwiseKernels:
+    """A kernel's gradients for each of b records, in the order in which they come out of matrix products.
+
+    Args:
+        samples: [rows of the kernel, b, its other values], ordered by group, channel, column and filter.
+        geometry: of the convolution.
+    """
+
+    samples: Tensor
+    geometry: Geometry
+
+    @classmethod
+    def of(cls, geometry: Geometry, images: Tensor, backprops: Tensor) -> RowwiseKernels:
+        """Compute the gradients, some records at a time.
+
+        Opacus unfolds a whole batch into patches. Here images are spread along their width alone, once for
+        each of the kernel's columns. What one of the kernel's rows sees is then a stretch of consecutive
+        numbers, so that its gradients are one matrix product.
+
+        Args:
+            geometry: of the convolution.
+            images: the input, [b, C, H, W].
+            backprops: gradient of the output, [b, O, H', W'].
+        """
+        filters, channels, rows, columns = geometry.kernel
+        samples = images.new_empty(rows, len(images), channels * columns * filters)
+        padded = _padded(geometry, images)
+        values = _by_pixel(geometry, backprops)
+        for part in _parts(len(images), padded[0].numel() * columns):
+            spread = _spread(geometry, padded[part], backprops.shape[3])
+            for row in range(rows):
+                seen = _seen_by(geometry, spread, row, backprops.shape[2])
+                into = samples[row, part].view(len(seen), seen.shape[1], -1)
+                torch.bmm(seen, values[part].flatten(0, 1), out=into)
+        return cls(samples=samples, geometry=geometry)
+
+    def __len__(self) -> int:
+        """Return the number of records, b."""
+        return self.samples.shape[1]
+
+    def norms(self) -> Tensor:
+        """Return the Euclidean norm of each record's gradient, [b]."""
+        norms: Tensor = torch.linalg.vector_norm(self.samples, dim=(0, 2))
+        return norms
+
+    def weighted_sum(self, factors: Tensor) -> Tensor:
+        """Return the sum over records of factor [b] times gradient, in the kernel's shape."""
+        return self._in_order((factors @ self.samples)[:, None])[0]
+
+    def dense(self) -> Tensor:
+        """Return the gradients, [b, *shape of the kernel]."""
+        return self._in_order(self.samples)
+
+    def without(self, records: Tensor) -> RowwiseKernels:
+        """Return them with the gradients of the marked records, bool [b], replaced by zero."""
+        kept = self.samples.masked_fill(records[:, None], 0.0)
+        return RowwiseKernels(samples=kept, geometry=self.geometry)
+
+    def _in_order(self, samples: Tensor) -> Tensor:
+        filters, channels, rows, columns = self.geometry.kernel
+        groups = self.geometry.groups
+        split = samples.view(rows, -1, groups, channels, columns, filters // groups)
+        return split.permute(1, 2, 5, 3, 0, 4).reshape(-1, *self.geometry.kernel)
+
+
+def _padded(geometry: Geometry, images: Tensor) -> Tensor:
+    """Return images with the zeros around them, and as many below that rows can be taken a stride apart."""
+    down, right = geometry.padding
+    margins = (right, right, down, down + geometry.stride[0] - 1)
+    images = images.contiguous()
+    return functional.pad(images, margins) if any(margins) else images
+
+
+def _by_pixel(geometry: Geometry, backprops: Tensor) -> Tensor:
+    """Return backpropagated values [b, groups, H' * W', O / groups], laid out as products are quickest."""
+    filters, groups = geometry.kernel[0], geometry.groups
+    if filters < _MANY_FILTERS:
+        return backprops.contiguous().view(len(backprops), groups, filters // groups, -1).transpose(2, 3)
+    pixels = backprops.permute(0, 2, 3, 1).contiguous()
+    return pixels.view(len(backprops), -1, groups, filters // groups).transpose(1, 2)
+
+
+def _spread(geometry: Geometry, padded: Tensor, width: int) -> Tensor:
+    """Return what each of the kernel's columns sees of each image row.
+
+    Args:
+        geometry: of the convolution.
+        padded: images [b, C, H, W] with zeros around them.
+        width: of the output, W'.
+
+    Returns:
+        [b * groups, C / groups * columns, stride, H // stride, W']: rows that are a stride apart, which one
+        row of the kernel meets one after the other, lie next to each other.
+    """
+    record, channel, row, column = padded.stride()
+    (down, right), aside = geometry.stride, geometry.dilation[1]
+    shape = (*padded.shape[:2], geometry.kernel[3], down, padded.shape[2] // down, width)
+    strides = (record, channel, column * aside, row, row * down, column * right)
+    offset = padded.storage_offset()
+    spread = padded.as_strided(shape, strides, offset).contiguous()
+    return spread.view(len(padded) * geometry.groups, -1, *shape[3:])
+
+
+def _seen_by(geometry: Geometry, spread: Tensor, row: int, height: int) -> Tensor:
+    """Return what one of the kernel's rows sees, [b * groups, C / groups * columns, H' * W']."""
+    first, offset = divmod(row * geometry.dilation[0], geometry.stride[0])
+    return spread[:, :, offset, first : first + height].flatten(2)
+
+
+def _parts(records: int, values_each: int) -> list[slice]:
+    """Split a number of records so that no part, of at least one, spreads to more than _IN_HAND values."""
+    size = max(1, _IN_HAND // values_each)
+    return [slice(start, start + size) for start in range(0, records, size)]
