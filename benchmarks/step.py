@@ -25,9 +25,10 @@ from torch.nn import functional
 from benchmarks.interleaved import Timing, in_turn
 from benchmarks.page import PAGE, in_words, machine, write_section
 from client.flat import FlatParameters
+from client.gradients import record_network
 from client.noise import ChaChaStream, PrivateRandomness
 from client.optimizer import OptimizerSettings, PrivateOptimizer
-from client.per_example import PerExampleModule
+from client.trainer import quickest_layout
 from common.models import build_model
 
 CASES = (("cnn", 64), ("cnn", 512), ("cnn-tanh", 64), ("cnn-tanh", 256))
@@ -65,12 +66,12 @@ def ours(model: nn.Module, images: Tensor, labels: Tensor, stream: ChaChaStream 
     Args:
         stream: of the noise; else one keyed by the operating system.
     """
-    parameters = FlatParameters(model.to(memory_format=torch.channels_last))  # as DPTrainer has it
-    hooked = PerExampleModule(model)
+    parameters = FlatParameters(quickest_layout(model))
+    network = record_network(model)
     rule = OptimizerSettings(name="sgd", learning_rate=0.01).build([parameters.vector])
     optimizer = PrivateOptimizer(
         rule,
-        network=hooked,
+        network=network,
         parameters=parameters,
         noise_multiplier=1.0,
         max_grad_norm=1.0,
@@ -79,7 +80,7 @@ def ours(model: nn.Module, images: Tensor, labels: Tensor, stream: ChaChaStream 
     )
 
     def step() -> None:
-        optimizer.absorb(functional.cross_entropy(hooked(images), labels, reduction="none"))
+        optimizer.absorb(functional.cross_entropy(network(images), labels, reduction="none"))
         optimizer.finish_batch()
 
     return step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,9 +12,8 @@ from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer, RMSprop
 
 from client.flat import FlatParameters
-from client.gradients import RecordGradients
+from client.gradients import RecordGradients, RecordNetwork
 from client.noise import ChaChaStream, GaussianNoise
-from client.per_example import PerExampleModule
 from common.errors import ConfigError
 
 OPTIMIZERS = ("sgd", "adam", "rmsprop")
@@ -59,6 +59,10 @@ class OptimizerSettings:
 class BatchOptimizer(Protocol):
     """Takes a batch in chunks of any size and then steps once."""
 
+    @property
+    def network(self) -> Callable[[Tensor], Tensor]:
+        """What losses are to be computed through: inputs to outputs."""
+
     def absorb(self, losses: Tensor) -> None:
         """Add the gradients of one chunk's losses [b] to the batch's sum."""
 
@@ -71,13 +75,20 @@ class PlainOptimizer:
 
     Args:
         optimizer: rule over `parameters.vector`.
+        network: whose losses these are.
         parameters: of the network.
         expected_batch_size: n * q, above 0.
     """
 
     def __init__(
-        self, optimizer: Optimizer, *, parameters: FlatParameters, expected_batch_size: float
+        self,
+        optimizer: Optimizer,
+        *,
+        network: Callable[[Tensor], Tensor],
+        parameters: FlatParameters,
+        expected_batch_size: float,
     ) -> None:
+        self.network = network
         self._optimizer = optimizer
         self._expected_batch_size = expected_batch_size
         self._sum = torch.zeros_like(parameters.vector.data)
@@ -119,7 +130,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
         self,
         optimizer: Optimizer,
         *,
-        network: PerExampleModule,
+        network: RecordNetwork,
         parameters: FlatParameters,
         noise_multiplier: float,
         max_grad_norm: float,
@@ -133,7 +144,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
             expected_batch_size=expected_batch_size,
             loss_reduction="mean",
         )
-        self._network = network
+        self.network = network
         self._noise = GaussianNoise(noise, noise_multiplier * max_grad_norm)
         self._vector = parameters.vector
         self._sum = torch.zeros_like(self._vector.data)
@@ -146,7 +157,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
             RuntimeError: when a parameter has not got one gradient for each record.
         """
         self._noise.prepare(len(self._sum))
-        self.clip_and_accumulate(self._network.backward(losses))
+        self.clip_and_accumulate(self.network.backward(losses))
 
     def clip_and_accumulate(self, gradients: list[RecordGradients]) -> None:
         """Add clipped gradients of records to the batch's sum; a non-finite record adds nothing."""

@@ -11,15 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from client.flat import FlatParameters
+from client.gradients import record_network
 from client.noise import PrivateRandomness
 from client.optimizer import BatchOptimizer, OptimizerSettings, PlainOptimizer, PrivateOptimizer
-from client.per_example import PerExampleModule
 from client.sampling import PoissonSampler
 from common.arrays import Arrays
 from common.data import Records
 from common.errors import ConfigError, DataError, MessageError
 from common.models import load_arrays, model_arrays, refuse_misfit
 from common.privacy.mechanisms import Mechanism, PoissonGaussian
+
+_MANY_CHANNELS = 16
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Transform = Callable[[Tensor, torch.Generator | None], Tensor]
@@ -69,7 +71,7 @@ class LocalUpdate:
 class DPTrainer:
     """Trains one model after another on one worker thread; what it computes depends on `fit` and its rule.
 
-    Building it is slow (Opacus hooks every layer), fitting again is not. Trainers on several threads share
+    Building it is slow, fitting again is not. Trainers on several threads share
     nothing.
 
     Args:
@@ -98,9 +100,9 @@ class DPTrainer:
         if max_physical_batch_size < 1:
             raise ConfigError(f"max-physical-batch-size is {max_physical_batch_size}; give at least 1")
         self._device = torch.device(device)
-        self._model = model.to(self._device).to(memory_format=torch.channels_last).train()  # quicker
+        self._model = quickest_layout(model.to(self._device)).train()
         self._parameters = FlatParameters(self._model)
-        self._hooked = PerExampleModule(self._model)
+        self._network = record_network(self._model)
         self._loss = loss
         self._optimizer = optimizer
         self._transform = transform
@@ -164,23 +166,34 @@ class DPTrainer:
             return
         images = self._transform(data.inputs[chunk], generator).to(self._device)
         labels = data.labels[chunk].to(self._device)
-        optimizer.absorb(self._loss(self._hooked(images), labels))
+        optimizer.absorb(self._loss(optimizer.network(images), labels))
 
     def _start(self, charge: Charge, randomness: PrivateRandomness) -> BatchOptimizer:
         """Return an optimiser without history, whatever became of the training before."""
-        self._hooked.forget_batch()
+        self._network.forget_batch()
         rule = self._optimizer.build([self._parameters.vector])
         expected_batch_size = float(charge.expected_batch_size)
         if not isinstance(charge.mechanism, PoissonGaussian):
-            self._hooked.disable_hooks()
-            return PlainOptimizer(rule, parameters=self._parameters, expected_batch_size=expected_batch_size)
-        self._hooked.enable_hooks()
+            return PlainOptimizer(
+                rule,
+                network=self._model,
+                parameters=self._parameters,
+                expected_batch_size=expected_batch_size,
+            )
         return PrivateOptimizer(
             rule,
-            network=self._hooked,
+            network=self._network,
             parameters=self._parameters,
             noise_multiplier=charge.mechanism.noise_multiplier,
             max_grad_norm=charge.max_grad_norm,
             expected_batch_size=expected_batch_size,
             noise=randomness.noise,
         )
+
+
+def quickest_layout(model: nn.Module) -> nn.Module:
+    """Put channels last in memory where images have many of them: wide convolutions are quicker then."""
+    convolutions = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    if any(layer.in_channels >= _MANY_CHANNELS for layer in convolutions):
+        return model.to(memory_format=torch.channels_last)
+    return model

@@ -1,16 +1,8 @@
-"""Per-record gradients of the commonest layers, each in the form that costs least."""
+"""Gradients of each record of a batch, each in the form that costs least."""
 
 from __future__ import annotations
 
-from client.gradients.convolution import conv2d_gradients
-from client.gradients.linear import linear_gradients
-from client.gradients.records import DenseGradients, OuterProducts, RecordGradients, add
+from client.gradients.network import RecordNetwork, record_network
+from client.gradients.records import RecordGradients
 
-__all__ = [
-    "DenseGradients",
-    "OuterProducts",
-    "RecordGradients",
-    "add",
-    "conv2d_gradients",
-    "linear_gradients",
-]
+__all__ = ["RecordGradients", "RecordNetwork", "record_network"]

@@ -58,7 +58,7 @@ class Geometry:
 
 def laid_out(layer: nn.Conv2d, images: Tensor) -> tuple[Geometry, Tensor]:
     """Return a layer's geometry and the images that it sees, padded where zeros on both sides will not do."""
-    padding = _even_zeros(layer)
+    padding = even_zeros(layer)
     if padding is None:
         mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
         images, padding = functional.pad(images, _margins(layer), mode=mode), (0, 0)
@@ -73,7 +73,8 @@ def laid_out(layer: nn.Conv2d, images: Tensor) -> tuple[Geometry, Tensor]:
     return geometry, images
 
 
-def _even_zeros(layer: nn.Conv2d) -> Pair | None:
+def even_zeros(layer: nn.Conv2d) -> Pair | None:
+    """Return the rows and columns of zeros on either side of an image; None where it is padded otherwise."""
     left, right, top, bottom = _margins(layer)
     if layer.padding_mode != "zeros" or left != right or top != bottom:
         return None

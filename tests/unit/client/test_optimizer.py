@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from client.flat import FlatParameters
+from client.gradients import record_network
 from client.noise import ChaChaStream
 from client.optimizer import OptimizerSettings, PlainOptimizer, PrivateOptimizer
-from client.per_example import PerExampleModule
 from common.errors import ConfigError
 
 SIGMA_NONE = 1e-12
@@ -26,7 +26,7 @@ class Rig:
     def __init__(self, inputs: int, *, bias: bool = False, **settings: float) -> None:
         self.layer = nn.Linear(inputs, 1, bias=bias)
         nn.init.zeros_(self.layer.weight)
-        self.network = PerExampleModule(self.layer)
+        self.network = record_network(self.layer)
         values = {
             "noise_multiplier": SIGMA_NONE,
             "max_grad_norm": 1.0,
@@ -117,7 +117,7 @@ def test_plain_steps_are_sums_over_the_expected_size() -> None:
     before = layer.weight.detach().clone()
     parameters = FlatParameters(layer)
     rule = SGD([parameters.vector], lr=1.0)
-    optimizer = PlainOptimizer(rule, parameters=parameters, expected_batch_size=4.0)
+    optimizer = PlainOptimizer(rule, network=layer, parameters=parameters, expected_batch_size=4.0)
     optimizer.absorb(layer(torch.tensor([[30.0, 40.0]])).squeeze(1))
     optimizer.absorb(layer(torch.tensor([[2.0, 0.0]])).squeeze(1))
     optimizer.finish_batch()

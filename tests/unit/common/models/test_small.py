@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from client.per_example import PerExampleModule
+from client.gradients.per_example import PerExampleModule
 from common.models import build_loss, build_model, initial_arrays, model_spec
 from common.models.patches.bank import load_bank
 

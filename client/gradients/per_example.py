@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from opacus.grad_sample import GradSampleModule
-from opacus.grad_sample.functorch import ft_compute_per_sample_gradient, prepare_layer
+from opacus.grad_sample.functorch import prepare_layer
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from client.gradients import DenseGradients, RecordGradients, add, conv2d_gradients, linear_gradients
+from client.gradients.layers import layer_gradients
+from client.gradients.records import RecordGradients, add
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class PerExampleModule(GradSampleModule):  # type: ignore[misc]  # Opacus has no
 
     def __init__(self, model: nn.Module) -> None:
         self._calls: list[_Call] = []
+        self._noting = False
         super().__init__(model, batch_first=True, loss_reduction="sum", strict=True)
         self._trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
 
@@ -49,7 +51,15 @@ class PerExampleModule(GradSampleModule):  # type: ignore[misc]  # Opacus has no
             if type(layer) not in self.GRAD_SAMPLERS:
                 prepare_layer(layer, batch_first=True)
             self.autograd_grad_sample_hooks.append(layer.register_forward_hook(self._note_call))
-        self.enable_hooks()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the network's outputs, and note which layers took part."""
+        self._calls, self._noting = [], True
+        try:
+            outputs: Tensor = self._module(inputs)
+        finally:
+            self._noting = False
+        return outputs
 
     def forget_batch(self) -> None:
         """Drop what an exception in the middle of a batch may have left behind."""
@@ -68,7 +78,7 @@ class PerExampleModule(GradSampleModule):  # type: ignore[misc]  # Opacus has no
         backprops = torch.autograd.grad(losses.sum(), [call.output for call in calls])
         gradients: dict[Tensor, RecordGradients] = {}
         for call, backprop in zip(calls, backprops, strict=True):
-            for parameter, some in self._sample(call, backprop).items():
+            for parameter, some in layer_gradients(call.layer, call.activations, backprop).items():
                 gradients[parameter] = add(gradients.get(parameter), some)
         for name, parameter in self._trained.items():
             if parameter not in gradients or len(gradients[parameter]) != len(losses):
@@ -76,16 +86,6 @@ class PerExampleModule(GradSampleModule):  # type: ignore[misc]  # Opacus has no
         return [gradients[parameter] for parameter in self._trained.values()]
 
     def _note_call(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if self.hooks_enabled and output.requires_grad:
+        if self._noting and output.requires_grad:
             detached = [tensor.detach() for tensor in inputs]
             self._calls.append(_Call(layer=layer, activations=detached, output=get_gradient_edge(output)))
-
-    def _sample(self, call: _Call, backprops: Tensor) -> dict[Tensor, RecordGradients]:
-        layer, activations = call.layer, call.activations
-        if type(layer) is nn.Linear and backprops.dim() == 2:
-            return linear_gradients(layer, activations, backprops)
-        if type(layer) is nn.Conv2d:
-            return conv2d_gradients(layer, activations, backprops)
-        sample = self.GRAD_SAMPLERS.get(type(layer), ft_compute_per_sample_gradient)
-        sampled = sample(layer, activations, backprops)
-        return {parameter: DenseGradients(samples=samples) for parameter, samples in sampled.items()}

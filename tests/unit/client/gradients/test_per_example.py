@@ -10,8 +10,11 @@ from opacus.grad_sample import GradSampleModule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from client.gradients import DenseGradients, OuterProducts, add
-from client.per_example import PerExampleModule
+from client.gradients.chain import LayerChain
+from client.gradients.network import RecordNetwork, record_network
+from client.gradients.per_example import PerExampleModule
+from client.gradients.records import DenseGradients, OuterProducts, add
+from common.models import build_model
 
 RECORDS = 5
 
@@ -65,12 +68,30 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "conv-same": lambda: head(nn.Conv2d(3, 4, 3, padding="same")),
     "conv-without-bias": lambda: head(nn.Conv2d(3, 4, 3, bias=False)),
     "conv-twice": lambda: head(Twice(nn.Conv2d(3, 3, 3, padding=1))),
+    "conv-after-conv": lambda: head(nn.Conv2d(3, 4, 3, padding=1), nn.Tanh(), nn.Conv2d(4, 9, 3, stride=2)),
+    "conv-after-conv-reflected": lambda: head(
+        nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect")
+    ),
+    "pools": lambda: head(
+        nn.Conv2d(3, 4, 3),
+        nn.MaxPool2d(3, stride=2, padding=1),
+        nn.Conv2d(4, 4, 2),
+        nn.AvgPool2d(2, ceil_mode=True),
+    ),
+    "max-pool-of-negative-values": lambda: head(nn.Conv2d(3, 4, 3), nn.LogSigmoid(), nn.MaxPool2d((2, 3))),
+    "flatten-pixels": lambda: head(nn.Conv2d(3, 4, 3), nn.Flatten(2)),
+    "norm-without-parameters": lambda: head(nn.Conv2d(3, 4, 3), nn.GroupNorm(1, 4, affine=False)),
+    "norm-of-vectors": lambda: head(nn.Flatten(), nn.Linear(192, 6), nn.GroupNorm(1, 6)),
+    "nested": lambda: head(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(nn.ReLU())), nn.Identity()),
     "group-norm": lambda: head(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.ReLU()),
     "layer-norm": lambda: head(nn.LayerNorm([3, 8, 8])),
     "in-place": lambda: head(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.MaxPool2d(2)),
     "residual": lambda: head(nn.Conv2d(3, 3, 1), Residual(nn.Conv2d(3, 3, 3, padding=1), nn.Tanh())),
     "functorch": lambda: head(ChannelScale(), nn.Tanh()),
 }
+
+
+NOT_FOR_OPACUS = {"in-place", "conv-after-conv-reflected"}
 
 
 def build(name: str) -> tuple[nn.Module, Tensor, Tensor]:
@@ -84,14 +105,22 @@ def losses(outputs: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(outputs, labels, reduction="none")
 
 
-def ours(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    wrapped = PerExampleModule(model)
-    gradients = wrapped.backward(losses(wrapped(images), labels))
+def ours(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    wrap: Callable[[nn.Module], RecordNetwork] = record_network,
+) -> dict[str, Tensor]:
+    network = wrap(model)
+    gradients = network.backward(losses(network(images), labels))
     return {name: each.dense() for (name, _), each in zip(model.named_parameters(), gradients, strict=True)}
 
 
+@pytest.mark.parametrize("wrap", [record_network, PerExampleModule])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_gradients_are_those_of_each_record_alone(name: str) -> None:
+def test_gradients_are_those_of_each_record_alone(
+    name: str, wrap: Callable[[nn.Module], RecordNetwork]
+) -> None:
     model, images, labels = build(name)
     parameters = dict(model.named_parameters())
     singles = [
@@ -99,10 +128,10 @@ def test_gradients_are_those_of_each_record_alone(name: str) -> None:
         for i in range(RECORDS)
     ]
     expected = dict(zip(parameters, map(torch.stack, zip(*singles, strict=True)), strict=True))
-    torch.testing.assert_close(ours(model, images, labels), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours(model, images, labels, wrap), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS.keys() - {"in-place"}))  # Opacus refuses in-place layers
+@pytest.mark.parametrize("name", sorted(NETWORKS.keys() - NOT_FOR_OPACUS))
 def test_gradients_are_those_of_opacus(name: str) -> None:
     model, images, labels = build(name)
     wrapped = GradSampleModule(model, batch_first=True, loss_reduction="sum", strict=True)
@@ -148,13 +177,56 @@ def test_a_parameter_without_a_gradient_for_each_record_is_an_error() -> None:
         wrapped.backward(losses(outputs, torch.zeros(4, dtype=torch.int64)))
 
 
-def test_hooks_off_leave_ordinary_gradients() -> None:
+def test_the_model_itself_can_still_be_trained_without_protection() -> None:
     model, images, labels = build("conv")
     wrapped = PerExampleModule(model)
-    wrapped.disable_hooks()
-    losses(wrapped(images), labels).sum().backward()  # type: ignore[no-untyped-call]
+    losses(model(images), labels).sum().backward()  # type: ignore[no-untyped-call]
     assert all(parameter.grad is not None for parameter in model.parameters())
     assert wrapped._calls == []
+
+
+CHAINS = {
+    "linear": True,
+    "linear-on-rows": True,
+    "linear-twice": False,
+    "conv-twice": False,
+    "conv-stride-padding-dilation": True,
+    "conv-same": True,
+    "conv-after-conv-reflected": False,
+    "pools": True,
+    "group-norm": True,
+    "norm-of-vectors": True,
+    "nested": True,
+    "layer-norm": False,
+    "residual": False,
+    "functorch": False,
+}
+
+
+@pytest.mark.parametrize(("name", "is_chain"), CHAINS.items())
+def test_layers_in_a_row_are_a_chain_and_all_else_has_hooks(name: str, is_chain: bool) -> None:
+    assert isinstance(record_network(build(name)[0]), LayerChain if is_chain else PerExampleModule)
+
+
+def test_a_chain_with_a_frozen_or_a_shared_layer_is_none() -> None:
+    frozen, *_ = build("conv")
+    frozen.get_parameter("0.bias").requires_grad_(False)
+    shared = nn.Linear(4, 4)
+    assert LayerChain.of(frozen) is None
+    assert LayerChain.of(nn.Sequential(shared, nn.Tanh(), shared)) is None
+
+
+@pytest.mark.parametrize("name", ["cnn", "cnn-tanh", "cnn-small", "scatter-linear", "scatter-cnn"])
+def test_the_models_of_the_registry_are_chains(name: str) -> None:
+    assert LayerChain.of(build_model(name, num_classes=3)) is not None
+
+
+def test_a_chain_keeps_nothing_of_a_batch_that_is_over() -> None:
+    model, images, labels = build("pools")
+    chain = LayerChain.of(model)
+    assert chain is not None
+    chain.backward(losses(chain(images), labels))
+    assert chain._kept == []
 
 
 class TestValues:

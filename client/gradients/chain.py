@@ -1,0 +1,82 @@
+"""Per-record gradients of layers in a row, without autograd and without hooks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from client.gradients.links import Kept, Link, link_of
+from client.gradients.records import RecordGradients
+
+
+class LayerChain:
+    """A network whose layers follow one another, each record's gradients computed on the way back.
+
+    The way back is written out: it asks for the gradient of each layer's input and for the records' gradients
+    of its parameters, and for nothing else, whose sums over the batch nobody would look at. What hooks, a
+    graph and its execution cost beside that is, for small networks, as much as the arithmetic.
+
+    Args:
+        links: of the layers, in order.
+        parameters: of the network, in its own order, all of them trained and none in two layers.
+    """
+
+    def __init__(self, links: list[Link], parameters: list[Tensor]) -> None:
+        self._links = links
+        self._parameters = parameters
+        self._kept: list[Kept] = []
+        self._outputs = torch.empty(0)
+
+    @classmethod
+    def of(cls, model: nn.Module) -> LayerChain | None:
+        """Return a model as a chain, or None where it is not one of known layers, each used once."""
+        layers = _in_row(model)
+        links = [link for link in map(link_of, layers) if link is not None]
+        parameters = list(model.parameters())
+        owned = sum(len(list(layer.parameters())) for layer in layers)
+        if (
+            len(links) < len(layers)
+            or owned > len(parameters)
+            or not all(p.requires_grad for p in parameters)
+        ):
+            return None
+        return cls(links, list(parameters))
+
+    @torch.no_grad()
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Return the network's outputs, [b, ...], from which losses are computed under autograd."""
+        self._kept = []
+        for link in self._links:
+            inputs, kept = link.forward(inputs)
+            self._kept.append(kept)
+        self._outputs = inputs.requires_grad_()
+        return self._outputs
+
+    def forget_batch(self) -> None:
+        """Drop what an exception in the middle of a batch may have left behind."""
+        self._kept = []
+
+    def backward(self, losses: Tensor) -> list[RecordGradients]:
+        """Return the gradients of every parameter, in the model's order.
+
+        Args:
+            losses: of the records, [b], from the outputs of the last forward pass.
+        """
+        (backprops,) = torch.autograd.grad(losses.sum(), self._outputs)
+        gradients: dict[Tensor, RecordGradients] = {}
+        with torch.no_grad():
+            for link in reversed(self._links):
+                kept = self._kept.pop()
+                gradients |= link.gradients(kept, backprops)
+                if len(gradients) == len(self._parameters):
+                    break
+                backprops = link.backward(kept, backprops)
+        self._kept = []
+        return [gradients[parameter] for parameter in self._parameters]
+
+
+def _in_row(model: nn.Module) -> list[nn.Module]:
+    """Return the layers that a model applies one after another."""
+    if type(model) is not nn.Sequential:
+        return [model]
+    return [layer for child in model for layer in _in_row(child)]
