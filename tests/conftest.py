@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.supercore.task_identity import TaskIdentity
+from hypothesis import settings
 from PIL import Image
 
 from client.site import close_sites
 from common.config import RunConfig, resolve
+
+settings.register_profile("fedledger", deadline=None, derandomize=True)  # machines are busy at times
+settings.load_profile("fedledger")
 
 TRAIN, TEST = 24, 5
 """Images of each of the two classes."""
@@ -37,7 +41,7 @@ def tiny_images(tmp_path_factory) -> Path:
 def tiny_settings(tiny_images, tmp_path) -> Callable[..., RunConfig]:
     """Return a function from a run folder's name and settings to a run of two clients of 24 images each."""
 
-    def settings(out: str = "run", changes: dict[str, Any] | None = None) -> RunConfig:
+    def make(out: str = "run", changes: dict[str, Any] | None = None) -> RunConfig:
         return resolve(
             {
                 "federation.num-clients": 2,
@@ -56,7 +60,7 @@ def tiny_settings(tiny_images, tmp_path) -> Callable[..., RunConfig]:
             changes or {},
         )
 
-    yield settings
+    yield make
     for folder in tmp_path.iterdir():
         close_sites(folder)
 

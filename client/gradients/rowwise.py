@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from client.gradients.geometry import Geometry
+from client.gradients.records import without_rows
 
-_IN_HAND = 2**18
+_IN_HAND = 2**19
 """Numbers of spread images that are in hand at a time, so that they stay in a core's cache."""
 _MANY_FILTERS = 16
 """From so many on, a matrix product is quicker with the values of one pixel beside each other."""
@@ -21,7 +22,7 @@ class RowwiseKernels:
     """A kernel's gradients for each of b records, in the order in which they come out of matrix products.
 
     Args:
-        samples: [rows of the kernel, b, its other values], ordered by group, channel, column and filter.
+        samples: [b, groups, rows of the kernel, C / groups, columns of the kernel, O / groups].
         geometry: of the convolution.
     """
 
@@ -42,29 +43,33 @@ class RowwiseKernels:
             backprops: gradient of the output, [b, O, H', W'].
         """
         filters, channels, rows, columns = geometry.kernel
-        samples = images.new_empty(rows, len(images), channels * columns * filters)
+        shape = (geometry.groups, rows, channels, columns, filters // geometry.groups)
+        samples = images.new_empty(len(images), *shape)
         padded = _padded(geometry, images)
         values = _by_pixel(geometry, backprops)
         for part in _parts(len(images), padded[0].numel() * columns):
             spread = _spread(geometry, padded[part], backprops.shape[3])
-            for row in range(rows):
-                seen = _seen_by(geometry, spread, row, backprops.shape[2])
-                into = samples[row, part].view(len(seen), seen.shape[1], -1)
-                torch.bmm(seen, values[part].flatten(0, 1), out=into)
+            some = values[part].flatten(0, 1)
+            products = [
+                torch.bmm(_seen_by(geometry, spread, row, backprops.shape[2]), some) for row in range(rows)
+            ]
+            together = torch.stack(products, dim=1)  # [b * groups, rows, channels * columns, filters]
+            samples[part] = together.view(-1, *shape)
         return cls(samples=samples, geometry=geometry)
 
     def __len__(self) -> int:
         """Return the number of records, b."""
-        return self.samples.shape[1]
+        return len(self.samples)
 
     def norms(self) -> Tensor:
         """Return the Euclidean norm of each record's gradient, [b]."""
-        norms: Tensor = torch.linalg.vector_norm(self.samples, dim=(0, 2))
+        norms: Tensor = torch.linalg.vector_norm(self.samples.flatten(1), dim=1)
         return norms
 
     def weighted_sum(self, factors: Tensor) -> Tensor:
         """Return the sum over records of factor [b] times gradient, in the kernel's shape."""
-        return self._in_order((factors @ self.samples)[:, None])[0]
+        summed = factors @ self.samples.flatten(1)
+        return self._in_order(summed.view(1, *self.samples.shape[1:]))[0]
 
     def dense(self) -> Tensor:
         """Return the gradients, [b, *shape of the kernel]."""
@@ -72,14 +77,10 @@ class RowwiseKernels:
 
     def without(self, records: Tensor) -> RowwiseKernels:
         """Return them with the gradients of the marked records, bool [b], replaced by zero."""
-        kept = self.samples.masked_fill(records[:, None], 0.0)
-        return RowwiseKernels(samples=kept, geometry=self.geometry)
+        return RowwiseKernels(samples=without_rows(self.samples, records), geometry=self.geometry)
 
     def _in_order(self, samples: Tensor) -> Tensor:
-        filters, channels, rows, columns = self.geometry.kernel
-        groups = self.geometry.groups
-        split = samples.view(rows, -1, groups, channels, columns, filters // groups)
-        return split.permute(1, 2, 5, 3, 0, 4).reshape(-1, *self.geometry.kernel)
+        return samples.permute(0, 1, 5, 3, 2, 4).reshape(-1, *self.geometry.kernel)
 
 
 def _padded(geometry: Geometry, images: Tensor) -> Tensor:

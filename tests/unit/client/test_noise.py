@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import os
+import struct
 
 import numpy as np
 import pytest
@@ -49,32 +50,35 @@ def test_a_long_stream_goes_on_under_a_new_nonce(monkeypatch: pytest.MonkeyPatch
     assert len({bytes(first), bytes(second), bytes(third)}) == 3
 
 
-def box_muller_by_hand(words: list[int], count: int) -> list[float]:
-    """Two normals from each pair of words: cosines first, then as many sines as are wanted."""
-    signed = [(word if word < 2**63 else word - 2**64) >> 11 for word in words]
-    pairs = len(words) // 2
-    radii = [math.sqrt(-2 * math.log((value + 2**52 + 1) / 2**53)) for value in signed[:pairs]]
-    angles = [2 * math.pi * value / 2**53 for value in signed[pairs:]]
+def box_muller_by_hand(drawn: bytes, count: int) -> list[float]:
+    """Return what the method gives in Python's own arithmetic, for 8 bytes of a radius and 4 of an angle."""
+    pairs = (count + 1) // 2
+    radii = [
+        math.sqrt(-2 * math.log(((word >> 11) + 2**52 + 1) * 2.0**-53))
+        for word in struct.unpack_from(f"<{pairs}q", drawn)
+    ]
+    angles = [math.pi * word / 2**31 for word in struct.unpack_from(f"<{pairs}i", drawn, 8 * pairs)]
     both = [r * math.cos(a) for r, a in zip(radii, angles, strict=True)]
     both += [r * math.sin(a) for r, a in zip(radii, angles, strict=True)]
     return both[:count]
 
 
-@pytest.mark.parametrize("count", [1, 2, 5, 8])
+@pytest.mark.parametrize("count", [1, 2, 5, 8, 1000])
 def test_normals_are_box_muller_values(count: int) -> None:
-    words = ChaChaStream(KEY).integers(2 * ((count + 1) // 2)).tolist()
+    drawn = bytes(ChaChaStream(KEY).bytes(12 * ((count + 1) // 2)))
     got = ChaChaStream(KEY).standard_normals(count)
-    assert got.dtype == torch.float64
-    np.testing.assert_allclose(got.numpy(), box_muller_by_hand(words, count), rtol=1e-13, atol=1e-15)
+    assert got.dtype == torch.float32
+    # No coarser than the grid of a deviation of 1, on which noise is added.
+    np.testing.assert_allclose(got.numpy(), box_muller_by_hand(drawn, count), rtol=3e-7, atol=2.0**-20)
 
 
 @pytest.mark.parametrize("word", [b"\x00" * 7 + b"\x80", b"\xff" * 7 + b"\x7f"])
 def test_extreme_words_give_finite_normals(word: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     # The least signed word becomes the uniform 2**-53, the greatest becomes exactly 1.
-    monkeypatch.setattr(ChaChaStream, "bytes", lambda self, count: bytearray(word * (count // 8)))
+    monkeypatch.setattr(ChaChaStream, "bytes", lambda self, count: bytearray((word * count)[:count]))
     values = ChaChaStream(KEY).standard_normals(6)
     assert values.isfinite().all()
-    assert values.abs().max() <= math.sqrt(2 * 53 * math.log(2)) + 1e-9
+    assert values.abs().max() <= math.sqrt(2 * 53 * math.log(2)) + 1e-6
 
 
 def test_no_normals_asked_none_given() -> None:
@@ -85,7 +89,7 @@ def test_more_than_one_block_of_normals_has_no_gap() -> None:
     count = noise._BLOCK_VALUES + 3
     values = ChaChaStream(KEY).standard_normals(count)
     assert values.shape == (count,)
-    assert np.unique(values.numpy()).size == count
+    assert np.unique(values.numpy()).size > 0.999 * count  # in single precision some are equal
 
 
 def test_randomness_of_the_operating_system_never_repeats() -> None:
@@ -158,7 +162,7 @@ class TestGaussianNoise:
             noise.prepare(count)
             noise.prepare(count)  # asked for twice, drawn once
             expected = stream.standard_normals(count)
-            noised = noise.add(torch.zeros(count)).double()
+            noised = noise.add(torch.zeros(count))
             torch.testing.assert_close(noised, expected, rtol=0.0, atol=1e-6)
 
     def test_noise_for_another_number_of_values_is_an_error(self) -> None:

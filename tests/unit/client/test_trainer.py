@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Iterator
 from dataclasses import fields
 from fractions import Fraction
 
@@ -76,6 +77,16 @@ def test_a_trainer_recovers_from_an_interrupted_batch() -> None:
     assert digest(again.arrays) == digest(fit(trainer(chunk=4), records(20), charge(20)).arrays)
 
 
+@pytest.fixture
+def one_core() -> Iterator[None]:
+    """Give each operation one thread, as clients do."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_core")
 def test_threads_do_not_change_updates() -> None:
     clients = range(4)
     alone = [digest(fit(trainer(), records(20, seed=i), charge(20), i).arrays) for i in clients]
