@@ -64,7 +64,7 @@ class BatchOptimizer(Protocol):
         """What losses are to be computed through: inputs to outputs."""
 
     def absorb(self, losses: Tensor) -> None:
-        """Add the gradients of one chunk's losses [b] to the batch's sum."""
+        """Add the gradients of one chunk's losses [b * views] to the batch's sum."""
 
     def finish_batch(self) -> None:
         """Step once with what was absorbed, also when that is nothing, and forget it."""
@@ -78,6 +78,7 @@ class PlainOptimizer:
         network: whose losses these are.
         parameters: of the network.
         expected_batch_size: n * q, above 0.
+        views: losses in a row that are of one record, which counts by their mean.
     """
 
     def __init__(
@@ -87,8 +88,10 @@ class PlainOptimizer:
         network: Callable[[Tensor], Tensor],
         parameters: FlatParameters,
         expected_batch_size: float,
+        views: int = 1,
     ) -> None:
         self.network = network
+        self._views = views
         self._optimizer = optimizer
         self._expected_batch_size = expected_batch_size
         self._sum = torch.zeros_like(parameters.vector.data)
@@ -96,7 +99,7 @@ class PlainOptimizer:
 
     def absorb(self, losses: Tensor) -> None:
         """Add the gradients of one chunk to the batch's sum."""
-        losses.sum().backward()  # type: ignore[no-untyped-call]
+        (losses.sum() / self._views).backward()  # type: ignore[no-untyped-call]
 
     def finish_batch(self) -> None:
         """Step once with the batch's sum over the expected batch size."""
@@ -120,10 +123,12 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
         max_grad_norm: largest Euclidean norm of one record's gradient over all parameters.
         expected_batch_size: n * q, above 0.
         noise: stream used by nobody else.
+        views: losses in a row that are of one record, whose gradient is the mean of theirs.
 
     Privacy:
         Unit: one record. Neighbours: its gradient is there, or zero (zero-out). The sum then moves by at
-        most `max_grad_norm` in Euclidean norm, so a step is one Gaussian mechanism.
+        most `max_grad_norm` in Euclidean norm, so a step is one Gaussian mechanism, however many views of
+        the record its gradient is made of.
     """
 
     def __init__(
@@ -136,6 +141,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
         max_grad_norm: float,
         expected_batch_size: float,
         noise: ChaChaStream,
+        views: int = 1,
     ) -> None:
         super().__init__(
             optimizer,
@@ -145,6 +151,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
             loss_reduction="mean",
         )
         self.network = network
+        self._views = views
         self._noise = GaussianNoise(noise, noise_multiplier * max_grad_norm)
         self._vector = parameters.vector
         self._sum = torch.zeros_like(self._vector.data)
@@ -157,7 +164,10 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
             RuntimeError: when a parameter has not got one gradient for each record.
         """
         self._noise.prepare(len(self._sum))
-        self.clip_and_accumulate(self.network.backward(losses))
+        gradients = self.network.backward(losses)
+        if self._views > 1:
+            gradients = [each.averaged(self._views) for each in gradients]
+        self.clip_and_accumulate(gradients)
 
     def clip_and_accumulate(self, gradients: list[RecordGradients]) -> None:
         """Add clipped gradients of records to the batch's sum; a non-finite record adds nothing."""

@@ -162,6 +162,7 @@ def _trainer(site: Site, proposal: Proposal) -> DPTrainer:
         site.config.runtime,
         site.config.data.augmentation,
         proposal.training.loss,
+        proposal.training.augmentation_multiplicity,
         site.records.classes,
     )
     if getattr(_worker, "built_for", None) != wanted:
@@ -188,4 +189,5 @@ def _build_trainer(site: Site, proposal: Proposal) -> DPTrainer:
         transform=preparation_of(site.config).transform(),
         device=device,
         max_physical_batch_size=site.config.runtime.max_physical_batch_size,
+        views=proposal.training.augmentation_multiplicity,
     )

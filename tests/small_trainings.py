@@ -56,6 +56,7 @@ def trainer(
     transform: Transform = scaled,
     chunk: int = 64,
     momentum: float = 0.0,
+    views: int = 1,
 ) -> DPTrainer:
     return DPTrainer(
         model=network(),
@@ -64,6 +65,7 @@ def trainer(
         transform=transform,
         device=torch.device("cpu"),
         max_physical_batch_size=chunk,
+        views=views,
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from client.gradients.geometry import Geometry
-from client.gradients.records import without_rows
+from client.gradients.records import DenseGradients, without_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +63,10 @@ class GhostKernels:
             outputs=without_rows(self.outputs, records),
             geometry=self.geometry,
         )
+
+    def averaged(self, views: int) -> DenseGradients:
+        """Return the mean over every `views` gradients in a row, written out."""
+        return DenseGradients(samples=self.dense()).averaged(views)
 
     def _inner_products(self, images: Tensor) -> Tensor:
         """Return inner products of pixels, [pixels, pixels, b * groups]; sums run along the last axis."""

@@ -27,6 +27,9 @@ class RecordGradients(Protocol):
     def without(self, records: Tensor) -> RecordGradients:
         """Return them with the gradients of the marked records, bool [b], replaced by zero."""
 
+    def averaged(self, views: int) -> RecordGradients:
+        """Return the mean over every `views` gradients in a row, which are of one record."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DenseGradients:
@@ -54,6 +57,10 @@ class DenseGradients:
     def without(self, records: Tensor) -> DenseGradients:
         """Return them with the gradients of the marked records, bool [b], replaced by zero."""
         return DenseGradients(samples=without_rows(self.samples, records))
+
+    def averaged(self, views: int) -> DenseGradients:
+        """Return the mean over every `views` gradients in a row."""
+        return DenseGradients(samples=by_record(self.samples, views).mean(dim=1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +102,56 @@ class OuterProducts:
             outputs=without_rows(self.outputs, records), inputs=without_rows(self.inputs, records)
         )
 
+    def averaged(self, views: int) -> OuterProductMeans:
+        """Return the mean over every `views` gradients in a row."""
+        return OuterProductMeans(outputs=by_record(self.outputs, views), inputs=by_record(self.inputs, views))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OuterProductMeans:
+    """Gradients of a matrix that are means of v outer products, over the views of each record.
+
+    Args:
+        outputs: gradient of the layer's output, [b, v, rows].
+        inputs: the layer's input, [b, v, columns].
+    """
+
+    outputs: Tensor
+    inputs: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of records, b."""
+        return len(self.outputs)
+
+    def norms(self) -> Tensor:
+        """Return the Euclidean norm of each record's gradient, [b].
+
+        The square is the sum, over all pairs of views, of the inner products of their outputs times those of
+        their inputs: in float64, since views that cancel leave far less than the parts of that sum.
+        """
+        outputs, inputs = (values.double() for values in (self.outputs, self.inputs))
+        squares = ((outputs @ outputs.mT) * (inputs @ inputs.mT)).sum(dim=(1, 2)).clamp(min=0.0)
+        return (squares.sqrt() / self.outputs.shape[1]).to(self.outputs.dtype)
+
+    def weighted_sum(self, factors: Tensor) -> Tensor:
+        """Return the sum over records of factor [b] times gradient, [rows, columns]."""
+        weighted = self.outputs * (factors / self.outputs.shape[1])[:, None, None]
+        return weighted.flatten(0, 1).T @ self.inputs.flatten(0, 1)
+
+    def dense(self) -> Tensor:
+        """Write the gradients out, [b, rows, columns]."""
+        return self.outputs.mT @ self.inputs / self.outputs.shape[1]
+
+    def without(self, records: Tensor) -> OuterProductMeans:
+        """Return them with the gradients of the marked records, bool [b], replaced by zero."""
+        return OuterProductMeans(
+            outputs=without_rows(self.outputs, records), inputs=without_rows(self.inputs, records)
+        )
+
+    def averaged(self, views: int) -> DenseGradients:
+        """Return the mean over every `views` gradients in a row."""
+        return DenseGradients(samples=self.dense()).averaged(views)
+
 
 def add(first: RecordGradients | None, second: RecordGradients) -> RecordGradients:
     """Add gradients of the same records, where a parameter is used several times in one pass."""
@@ -104,3 +161,8 @@ def add(first: RecordGradients | None, second: RecordGradients) -> RecordGradien
 def without_rows(rows: Tensor, unwanted: Tensor) -> Tensor:
     """Return rows [b, ...] with those that are marked, bool [b], replaced by zero."""
     return rows.masked_fill(unwanted.view(-1, *[1] * (rows.dim() - 1)), 0.0)
+
+
+def by_record(rows: Tensor, views: int) -> Tensor:
+    """Return rows [b * views, ...] as [b, views, ...]."""
+    return rows.reshape(-1, views, *rows.shape[1:])

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from client.gradients.geometry import Geometry
-from client.gradients.records import without_rows
+from client.gradients.records import by_record, without_rows
 
 _IN_HAND = 2**19
 """Numbers of spread images that are in hand at a time, so that they stay in a core's cache."""
@@ -78,6 +78,11 @@ class RowwiseKernels:
     def without(self, records: Tensor) -> RowwiseKernels:
         """Return them with the gradients of the marked records, bool [b], replaced by zero."""
         return RowwiseKernels(samples=without_rows(self.samples, records), geometry=self.geometry)
+
+    def averaged(self, views: int) -> RowwiseKernels:
+        """Return the mean over every `views` gradients in a row."""
+        means = by_record(self.samples, views).mean(dim=1)
+        return RowwiseKernels(samples=means, geometry=self.geometry)
 
     def _in_order(self, samples: Tensor) -> Tensor:
         return samples.permute(0, 1, 5, 3, 2, 4).reshape(-1, *self.geometry.kernel)

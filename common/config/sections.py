@@ -150,6 +150,16 @@ class RunConfig(Section):
     privacy: PrivacySettings = Field(default_factory=PrivacySettings)
     runtime: RuntimeSettings = Field(default_factory=RuntimeSettings)
 
+    @model_validator(mode="after")
+    def _views_of_a_record_differ(self) -> Self:
+        views = self.training.augmentation_multiplicity
+        if views > 1 and self.data.augmentation == "none":
+            raise ConfigError(
+                f"training.augmentation-multiplicity = {views} needs views that differ: set "
+                'data.augmentation to "flip" or "flip-crop", or the multiplicity to 1'
+            )
+        return self
+
     @property
     def adaptive(self) -> bool:
         """Whether ledgers begun by this run permit settings that differ from charge to charge."""

@@ -35,6 +35,11 @@ class TrainingSettings(Section):
     local_epochs: PositiveInt | Literal["off"] = Field(
         "off", description="Instead of local-steps: passes a round, so steps = epochs / q, rounded up."
     )
+    augmentation_multiplicity: PositiveInt = Field(
+        1,
+        description="Augmented views of each record in a step; the mean of their gradients is clipped, so "
+        "they cost computation and no budget.",
+    )
     loss: Literal["cross-entropy", "mse"] = Field("cross-entropy", description="Loss of one example.")
 
     def sample_rate_for(self, num_examples: int) -> Fraction:

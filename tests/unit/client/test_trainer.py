@@ -149,6 +149,30 @@ def test_augmentation_is_drawn_from_its_own_stream() -> None:
     assert len(set(seen)) == 4
 
 
+@pytest.mark.parametrize("sigma", [QUIET, None])
+def test_views_that_are_alike_change_nothing(sigma: float | None) -> None:
+    data, what = records(40), charge(40, sigma=sigma)
+    np.testing.assert_allclose(
+        flat(fit(trainer(views=3, chunk=7), data, what)), flat(fit(trainer(), data, what)), atol=1e-6
+    )
+
+
+def test_a_record_counts_by_the_clipped_mean_of_its_views() -> None:
+    def every_other(images: Tensor, generator: torch.Generator | None) -> Tensor:
+        assert len(images) % 2 == 0
+        return scaled(images, generator) * (torch.arange(len(images)) % 2 == 0)[:, None, None, None]
+
+    what = charge(20, rate=Fraction(1), steps=1, sigma=QUIET)
+    update = flat(fit(trainer(views=2, transform=every_other), records(20), what))
+    model, total = network(), torch.zeros(len(update))
+    for image, label in zip(records(20).images, records(20).labels, strict=True):
+        views = torch.stack([scaled(image, None), torch.zeros(3, 8, 8)])
+        loss = cross_entropy(model(views), label.repeat(2)).mean()
+        gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
+        total += gradient * min(1.0, 0.7 / float(gradient.norm()))
+    np.testing.assert_allclose(update, -0.5 * total.numpy() / 20, atol=1e-6)
+
+
 def test_data_of_another_size_than_charged_for_are_refused() -> None:
     with pytest.raises(DataError, match="19 records where 20"):
         fit(trainer(), records(19), charge(20))

@@ -117,6 +117,16 @@ def test_odd_shapes(
         assert_right(form, expected, rounding(images, backprops))
 
 
+@pytest.mark.parametrize("name", ["plain", "oblong", "groups"])
+def test_views_of_one_record_are_averaged_in_every_form(name: str) -> None:
+    torch.manual_seed(5)
+    layer, images = LAYERS[name](), torch.randn(6, 4, 9, 8)
+    backprops = pass_through(layer, images)
+    expected = one_by_one(layer, images, backprops).reshape(2, 3, *layer.weight.shape).mean(dim=1)
+    for form in all_forms(layer, images, backprops).values():
+        assert_right(form.averaged(3), expected, rounding(images, backprops).view(2, 3).mean(dim=1))
+
+
 def test_a_norm_far_below_its_parts_is_not_lost() -> None:
     # A flat image and values that nearly cancel: in float32 this norm comes out 30 % wrong, or as zero.
     layer, images = nn.Conv2d(64, 4, 3), torch.full((2, 64, 6, 6), 100.0)

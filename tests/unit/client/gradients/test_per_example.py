@@ -257,6 +257,19 @@ class TestValues:
             assert each.without(marked).weighted_sum(ones).tolist() == [[0, 0], [2, 0]]
             assert each.without(marked).norms().tolist() == [0, 2]
 
+    def test_means_of_views_by_hand(self) -> None:
+        means = self.products.averaged(2)
+        assert means.dense().tolist() == [[[1.5, 2], [4, 4]]]
+        assert means.norms().tolist() == pytest.approx([(1.5**2 + 2**2 + 4**2 + 4**2) ** 0.5])
+        assert means.weighted_sum(torch.tensor([2.0])).tolist() == [[3, 4], [8, 8]]
+        assert means.without(torch.tensor([True])).norms().tolist() == [0]
+
+    def test_views_that_cancel_leave_what_is_left(self) -> None:
+        # In float32 the norm of what is left, 5e-5, would drown in that of the parts, 1e3.
+        inputs = torch.tensor([[1.0], [1.0 - 1e-7]])
+        near = OuterProducts(outputs=torch.tensor([[1e3], [-1e3]]), inputs=inputs).averaged(2)
+        assert near.norms().item() == pytest.approx(500 * (1 - inputs.double()[1].item()), rel=1e-4)
+
     def test_sums(self) -> None:
         assert add(None, self.products) is self.products
         assert add(self.products, self.products).dense().tolist() == [[[6, 8], [12, 16]], [[0, 0], [4, 0]]]

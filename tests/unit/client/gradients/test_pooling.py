@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from client.gradients.links import largest_of_four
+from client.gradients.pooling import largest_of_four
 
 
 @pytest.mark.parametrize("height", [2, 5, 6])
