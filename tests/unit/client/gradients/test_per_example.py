@@ -268,7 +268,7 @@ class TestValues:
         # In float32 the norm of what is left, 5e-5, would drown in that of the parts, 1e3.
         inputs = torch.tensor([[1.0], [1.0 - 1e-7]])
         near = OuterProducts(outputs=torch.tensor([[1e3], [-1e3]]), inputs=inputs).averaged(2)
-        assert near.norms().item() == pytest.approx(500 * (1 - inputs.double()[1].item()), rel=1e-4)
+        assert near.norms().item() == pytest.approx(500 * (1 - inputs.double()[1].item()), rel=1e-3)
 
     def test_sums(self) -> None:
         assert add(None, self.products) is self.products
