@@ -14,6 +14,7 @@ from client.deployment import cli as sites
 from common.audit import report_cli as reports
 from common.audit.cli import run as audit
 from common.code import code_digest
+from common.comparing.cli import compare
 from common.ledger import cli as ledgers
 from common.ledger import keys_cli as keys
 from common.mistakes import line_of
@@ -23,6 +24,7 @@ from common.trained.export_cli import export
 from common.trained.predict_cli import predict
 from server.deployment import cli as deployment
 from server.deployment import run_cli
+from simulations.central import train
 from simulations.cli import INTERRUPTED, SETTINGS_HELP, show_config, simulate
 from simulations.sweep.cli import sweep
 
@@ -51,6 +53,7 @@ policy = typer.Typer(help="What a site permits.", **_STYLE)
 
 app.command("simulate", epilog=SETTINGS_HELP)(simulate)
 app.command("sweep", epilog=SETTINGS_HELP)(sweep)
+app.command("train", epilog=SETTINGS_HELP)(train)
 app.command("audit")(audit)
 app.command("config")(show_config)
 app.command("plan")(plan)
@@ -59,6 +62,7 @@ app.command("explain")(explain)
 app.command("export")(export)
 app.add_typer(report, name="report")
 report.command("diff")(reports.diff)
+report.command("compare")(compare)
 report.command("schema")(reports.schema)
 app.add_typer(ledger, name="ledger")
 ledger.command("show")(ledgers.show)

@@ -13,6 +13,7 @@ from common.audit.charts import Point, spent_bar
 from common.audit.html import fill
 from common.audit.scales import Scale, ticks
 from common.audit.svg import WIDTH
+from common.comparing.html import accuracy_scale
 from common.planning.drawing import MOST_SERIES, SERIES_STYLE, Series, lines_chart, logarithmic
 from simulations.sweep.axes import SEED, Axis, label
 from simulations.sweep.outcome import Outcome, Row, spread_text
@@ -68,17 +69,6 @@ def chart_of(outcome: Outcome) -> Markup | None:
         up=accuracy_scale([value for row in rows for value in row.accuracies]),
         width=2 * WIDTH,
     )
-
-
-def accuracy_scale(values: list[float]) -> Scale:
-    """Scale that the accuracies fill, with ticks in whole or half per cent."""
-    low, high = min(values), max(values)
-    marks = tuple(ticks(low, high)) if high > low else (max(0.0, low - 0.05), high + 0.05)
-    return Scale(low=marks[0], high=marks[-1], ticks=marks, text=_percent, label="accuracy")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.4g} %"
 
 
 def _numbers(axes: tuple[Axis, ...]) -> Axis | None:

@@ -151,7 +151,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "images": outcome.images,
         "best": None if outcome.best is None else outcome.best.candidate,
         "settings": [_row_json(row) for row in outcome.rows],
-        "together": None if outcome.composed is None else _composed_json(outcome.composed),
+        "cost": None if outcome.composed is None else _cost_json(outcome.composed),
     }
 
 
@@ -170,8 +170,8 @@ def _row_json(row: Row) -> dict[str, Any]:
     }
 
 
-def _composed_json(together: Composed) -> dict[str, Any]:
-    return {"epsilon": _finite(together.epsilon), "delta": together.delta, "runs": together.runs}
+def _cost_json(cost: Composed) -> dict[str, Any]:
+    return {"epsilon": _finite(cost.epsilon), "delta": cost.delta}
 
 
 def _finite(value: float) -> float | None:

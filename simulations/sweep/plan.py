@@ -158,6 +158,8 @@ def _check_options(plan: SweepPlan) -> None:
             f"--strategy {plan.strategy} --charge {plan.charge} do not go together: private selection draws "
             "its trials, so give --strategy random with --charge selection, or neither"
         )
+    if plan.charge != "none" and (stamp := resolve(plan.base).stamp):
+        raise ConfigError(f"--charge {plan.charge} needs privacy, and this sweep is {stamp}: leave it out")
     if (plan.strategy == "random") != (plan.repeats is not None):
         raise ConfigError(
             "--trials is the mean number of trials that --strategy random draws: give both, or neither"

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.config import RunConfig, Settings
-from common.errors import RoundFailed
+from common.errors import ConfigError, RoundFailed
 from common.ledger.chain import read_ledger
 from common.privacy.mechanisms import merge
 from common.privacy.selection import Repeats, epsilon_of_selection
@@ -53,11 +53,13 @@ def select(plan: SweepPlan, folder: SweepFolder, display: SweepDisplay, parallel
         The best alone, without any row where no trial was drawn; None where the search was stopped.
 
     Raises:
+        ConfigError: when the search is over already.
         RoundFailed: when a trial failed or trials were charged differently: nothing is released.
 
     Privacy: `epsilon_of_selection` of one trial, against who sees what is left of the folder. Whoever watches
         this machine, as the server of a real federation would, sees every trial: against them all compose.
     """
+    refuse_if_over(folder)
     repeats = plan.repeats or Repeats(distribution="poisson", mean=1.0)
     trials = _drawn(plan, folder, repeats)
     jobs = [job_of(plan, folder, t.name, plan.candidates[t.candidate - 1], parallel) for t in trials]
@@ -74,9 +76,30 @@ def select(plan: SweepPlan, folder: SweepFolder, display: SweepDisplay, parallel
 
 def release(folder: SweepFolder, outcome: Outcome) -> None:
     """Keep the best run's folder, and delete every trace of the others."""
-    for trial in _kept(folder):
-        if outcome.rows and trial.name == outcome.rows[0].run and folder.run(trial.name).root.exists():
-            folder.run(trial.name).root.replace(folder.best)
+    best = outcome.rows[0].run if outcome.rows else ""
+    write_atomically(folder.draws, json.dumps(best).encode())
+    _finish_release(folder, best)
+
+
+def refuse_if_over(folder: SweepFolder) -> None:
+    """Refuse to search twice, after finishing a release that was cut short.
+
+    Raises:
+        ConfigError: when the folder's search is over: another one has to be charged as another.
+    """
+    record = json.loads(folder.draws.read_text(encoding="utf-8")) if folder.draws.exists() else None
+    if isinstance(record, str):
+        _finish_release(folder, record)
+    if isinstance(record, str) or (record is None and folder.table.exists()):
+        raise ConfigError(
+            f"{folder.root}: this search is over, see {folder.page}; another is charged anew: name "
+            "another folder with --out"
+        )
+
+
+def _finish_release(folder: SweepFolder, best: str) -> None:
+    if best and folder.run(best).root.exists():
+        folder.run(best).root.replace(folder.best)
     for place in (folder.runs, folder.logs):
         shutil.rmtree(place, ignore_errors=True)
     folder.draws.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from common.audit.wording import counted, delta_text, epsilon_text
+from common.config import resolve
 from simulations.sweep.outcome import Outcome, Row, spread_text
 from simulations.sweep.plan import SweepPlan
 
@@ -61,7 +62,10 @@ def privacy_lines(outcome: Outcome) -> list[str]:
 
 def _cost(outcome: Outcome) -> Iterator[str]:
     plan, runs = outcome.plan, counted(outcome.number_of_runs, "run")
-    if plan.charge == "selection":
+    stamp = resolve(plan.base).stamp
+    if stamp:
+        yield f"{stamp}: nothing is protected here, so there is nothing to charge."
+    elif plan.charge == "selection":
         yield from _selection(outcome)
     elif outcome.composed is not None:
         yield (
@@ -111,7 +115,7 @@ def warnings_before(plan: SweepPlan) -> list[str]:
     """Say before the first run what the search will cost."""
     if plan.charge == "selection":
         return ["Trials go on unseen: neither how many there are nor what they give is shown."]
-    if plan.charge == "sum":
+    if plan.charge == "sum" or resolve(plan.base).stamp:
         return []
     return [
         "Choosing settings by results on private images costs budget beyond the single run. Nothing is "
