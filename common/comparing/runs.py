@@ -11,7 +11,7 @@ from typing import Any
 
 from common.audit.auditor import inspect_run
 from common.audit.report import AuditReport, verdict
-from common.audit.wording import budget_text
+from common.audit.wording import budget_text, counted
 from common.errors import CheckpointError, ConfigError
 from common.planning.drawing import MOST_SERIES
 from common.run_folder import RunFolder
@@ -56,7 +56,9 @@ def read_runs(paths: Sequence[Path]) -> tuple[RunFigures, ...]:
         CheckpointError: when one is no run's folder.
     """
     if not 2 <= len(paths) <= MOST_SERIES:
-        raise ConfigError(f"{len(paths)} runs cannot be compared in one chart: name 2 to {MOST_SERIES}")
+        raise ConfigError(
+            f"{counted(len(paths), 'run')} cannot be compared in one chart: name 2 to {MOST_SERIES}"
+        )
     for path in paths:
         if [other.resolve() for other in paths].count(path.resolve()) > 1:
             raise ConfigError(f"{path} is named twice: name each run once")

@@ -67,7 +67,7 @@ def test_a_run_whose_records_contradict_each_other_is_not_verified(folders: list
     assert "NOT verified" in as_text([federated, federated])
 
 
-@pytest.mark.parametrize(("number", "line"), [(1, "1 runs cannot"), (7, "7 runs cannot be compared")])
+@pytest.mark.parametrize(("number", "line"), [(1, "1 run cannot"), (7, "7 runs cannot be compared")])
 def test_a_chart_holds_two_to_six(folders: list[Path], number: int, line: str) -> None:
     with pytest.raises(ConfigError, match=line):
         read_runs([folders[0]] * number)
