@@ -204,4 +204,6 @@ def _finish(plan: SweepPlan, folder: SweepFolder, outcome: Outcome) -> int:
     if plan.strategy == "random":
         release(folder, outcome)
     typer.echo(f"{headline(outcome)}.\n\n{as_text(outcome)}\n\nPage: {folder.page}")
+    if outcome.failures:
+        typer.echo(f"To try again what failed: fedledger sweep --resume {shlex.quote(str(folder.root))}")
     return CLEAN if outcome.clean else FAILED

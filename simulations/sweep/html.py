@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def chart_of(outcome: Outcome) -> Markup | None:
         lines.setdefault(label(others), []).append(row)
     if len(lines) > MOST_SERIES:
         return None
-    across, place = _across(axis)
+    across, place = _across(axis.key, [row.settings[axis.key] for row in rows])
     series = [_series(name, found, axis.key, place) for name, found in lines.items()]
     return lines_chart(
         series,
@@ -82,15 +82,14 @@ def _numbers(axes: tuple[Axis, ...]) -> Axis | None:
     return max(numeric, key=lambda axis: len(axis.values), default=None)
 
 
-def _across(axis: Axis) -> tuple[Scale, Mapping[float, float]]:
-    """Return the scale of the setting, in logarithms where its values differ much, and each value's place."""
-    low, high = min(axis.values), max(axis.values)
-    name = axis.key
+def _across(name: str, values: Sequence[float]) -> tuple[Scale, Mapping[float, float]]:
+    """Return the scale of a setting, in logarithms where its values differ much, and each value's place."""
+    low, high = min(values), max(values)
     if low > 0 and high / low >= _MUCH_WIDER:
-        return logarithmic(low, high, name), {value: math.log10(value) for value in axis.values}
+        return logarithmic(low, high, name), {value: math.log10(value) for value in values}
     marks = tuple(ticks(low, high))
     scale = Scale(low=marks[0], high=marks[-1], ticks=marks, text=lambda value: f"{value:,.6g}", label=name)
-    return scale, {value: float(value) for value in axis.values}
+    return scale, {value: float(value) for value in values}
 
 
 def _series(name: str, rows: list[Row], key: str, place: Mapping[float, float]) -> Series:

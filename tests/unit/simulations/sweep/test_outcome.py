@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,21 @@ def test_the_page_has_a_line_over_the_numbers_and_a_bar_over_seeds(outcome: Outc
     assert "learning-rate=2: 75.00 ± 7.07 %, 3 rounds" in page
     assert "memory is used up" in page
     assert page == render(outcome)
+
+
+def test_what_failed_is_not_on_the_scale(tmp_path: Path) -> None:
+    plan = made_up_plan("training.learning-rate=1,2,1e-6")
+    folder = made_up_sweep(tmp_path, plan, {"001": 0.5, "002": 0.6})
+    folder.keep_result("003", Result(failed="diverged"))
+    assert "1e-06" not in str(chart_of(collect(plan, folder, None)))
+
+
+def test_values_far_apart_stand_on_a_logarithmic_scale(tmp_path: Path) -> None:
+    plan = made_up_plan("training.learning-rate=1,10,100")
+    chart = chart_of(collect(plan, made_up_sweep(tmp_path, plan, {"001": 0.5, "002": 0.6, "003": 0.7}), None))
+    assert chart is not None
+    places = [float(x) for x in re.findall(r'<circle class="dot[^>]*cx="([0-9.]+)"', str(chart))]
+    assert places[1] - places[0] == pytest.approx(places[2] - places[1], abs=0.1)
 
 
 def test_settings_without_numbers_have_no_chart_but_a_table(tmp_path: Path) -> None:
