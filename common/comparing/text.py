@@ -43,7 +43,8 @@ def difference(runs: Sequence[RunFigures]) -> str:
     if first is None or second is None:
         return ""
     points = 100 * (second - first)
-    return f"{runs[1].kind} is {points:+.2f} points of accuracy from {runs[0].kind}."
+    side = "above" if points >= 0 else "below"
+    return f"The accuracy of {runs[1].kind} is {abs(points):.2f} points {side} that of {runs[0].kind}."
 
 
 def as_record(runs: Sequence[RunFigures]) -> list[dict[str, Any]]:

@@ -86,8 +86,9 @@ def test_what_is_no_run_is_named(folders: list[Path], tmp_path: Path) -> None:
 def test_how_far_the_first_two_are_apart(folders: list[Path]) -> None:
     runs = read_runs(folders)
     assert difference(runs) == (
-        "one pool, epsilon 8.00 is +10.00 points of accuracy from 2 clients, epsilon 8.00."
+        "The accuracy of one pool, epsilon 8.00 is 10.00 points above that of 2 clients, epsilon 8.00."
     )
+    assert "is 10.00 points below that of one pool" in difference([runs[1], runs[0]])
     assert difference([runs[0], replace(runs[1], accuracies=())]) == ""
 
 
