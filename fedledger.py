@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import sys
@@ -15,21 +14,24 @@ from client.deployment import cli as sites
 from common.audit import report_cli as reports
 from common.audit.cli import run as audit
 from common.code import code_digest
-from common.errors import FedLedgerError
+from common.comparing.cli import compare
 from common.ledger import cli as ledgers
 from common.ledger import keys_cli as keys
+from common.mistakes import line_of
 from common.planning.cli import run as plan
 from common.trained.explain_cli import explain
 from common.trained.export_cli import export
 from common.trained.predict_cli import predict
 from server.deployment import cli as deployment
 from server.deployment import run_cli
+from simulations.central import train
 from simulations.cli import INTERRUPTED, SETTINGS_HELP, show_config, simulate
+from simulations.sweep.cli import sweep
 
 WRONG, DEFECT, UNHEARD = 2, 3, 141
 """Exit statuses of a mistake, of a defect of FedLedger, and of output that nobody reads."""
 
-RUNS = ("simulate", "run")
+RUNS = ("simulate", "run", "sweep", "train")
 """The verbs that make a run."""
 
 TRAINING = frozenset({"flwr", "opacus", "safetensors", "sklearn", "torch", "torchvision"})
@@ -50,6 +52,8 @@ key = typer.Typer(help="Keys that sign ledgers.", **_STYLE)
 policy = typer.Typer(help="What a site permits.", **_STYLE)
 
 app.command("simulate", epilog=SETTINGS_HELP)(simulate)
+app.command("sweep", epilog=SETTINGS_HELP)(sweep)
+app.command("train", epilog=SETTINGS_HELP)(train)
 app.command("audit")(audit)
 app.command("config")(show_config)
 app.command("plan")(plan)
@@ -58,6 +62,7 @@ app.command("explain")(explain)
 app.command("export")(export)
 app.add_typer(report, name="report")
 report.command("diff")(reports.diff)
+report.command("compare")(compare)
 report.command("schema")(reports.schema)
 app.add_typer(ledger, name="ledger")
 ledger.command("show")(ledgers.show)
@@ -142,23 +147,16 @@ def _explain(error: Exception) -> int:
 
 def _line_of(error: Exception) -> str:
     """Return the line for what a person can mend, and nothing for a defect."""
-    line = ""
     match error:
         case click.UsageError():
             command = error.ctx.command_path if error.ctx else "fedledger"
             line = f"{error.format_message().rstrip('.')}: see `{command} --help`"
         case click.ClickException():
             line = error.format_message()
-        case FedLedgerError():
-            line = str(error)
         case ModuleNotFoundError() if error.name in TRAINING:
             line = f"this needs {error.name}, which is not installed: pip install 'fedledger[train]'"
-        case OSError():
-            where = error.filename or "the output"
-            way_out = "free space" if error.errno == errno.ENOSPC else "permit access, or name another place"
-            line = f"{where} cannot be used ({error.strerror}): {way_out}"
-        case MemoryError():
-            line = "memory is used up: choose fewer --workers or smaller images"
+        case _:
+            line = line_of(error)
     return line
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shlex
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +22,7 @@ from common.config import (
     to_toml,
 )
 from common.errors import ConfigError
+from simulations.interrupts import interruptible
 
 if TYPE_CHECKING:
     from simulations.harness import Simulation
@@ -32,7 +31,7 @@ SETTINGS_HELP = "Every setting, for --set and for the file of --config:\n\n" + "
     describe_settings().splitlines()
 )
 
-_OPTIONS = {
+OPTIONS = {
     "dataset": "data.dataset",
     "data_dir": "data.data-dir",
     "clients": "federation.num-clients",
@@ -97,20 +96,20 @@ def simulate(
     ] = None,
 ) -> None:
     """Train a shared model over simulated clients under differential privacy, then audit what was spent."""
-    given = {name: value for name, value in locals().items() if name in _OPTIONS and value is not None}
-    options = [_value(name, value) for name, value in given.items()]
+    given = {name: value for name, value in locals().items() if name in OPTIONS and value is not None}
+    options = [setting_of(name, value) for name, value in given.items()]
     if resume is not None:
         _refuse_changes({*given, *(["no-privacy"] if no_privacy else [])} | set(assignments or []), config)
         raise typer.Exit(_continue_run(resume, join_assignments(options)))
     options += [parse_assignment(text) for text in assignments or []]
     options += [{"privacy.enabled": False}] if no_privacy else []
     file = read_toml(config) if config else {}
-    raise typer.Exit(_start_run(resolve(file, join_assignments(options))))
+    raise typer.Exit(start_run(resolve(file, join_assignments(options))))
 
 
-def _value(name: str, value: Any) -> Settings:
+def setting_of(name: str, value: Any) -> Settings:
     """Give an option its setting's name; a text that may be a number is read like one of --set."""
-    key = _OPTIONS[name]
+    key = OPTIONS[name]
     if name in ("delta", "noise_multiplier", "workers"):
         return parse_assignment(f"{key}={value}")
     return {key: value}
@@ -128,7 +127,8 @@ def _refuse_changes(given: set[str], config: Path | None) -> None:
         )
 
 
-def _start_run(config: RunConfig) -> int:
+def start_run(config: RunConfig) -> int:
+    """Simulate, show progress, print the audit and return the exit status."""
     from simulations.harness import simulate as run  # torch and flwr take seconds; --help needs neither
 
     with _watched(config) as display:
@@ -164,15 +164,6 @@ def _watched(config: RunConfig) -> Iterator[Any]:
     console = Screen(highlight=False)
     if config.stamp:
         console.print(f"[bold red]{config.stamp}[/]")
-    with ProgressDisplay(console, rounds=config.federation.num_server_rounds, stamp=config.stamp) as display:
-
-        def interrupt(_signal: int, _frame: FrameType | None) -> None:
-            if display.stop_requested:
-                raise KeyboardInterrupt
-            display.request_stop()
-
-        before = signal.signal(signal.SIGINT, interrupt)
-        try:
-            yield display
-        finally:
-            signal.signal(signal.SIGINT, before)
+    rounds = config.federation.num_server_rounds
+    with ProgressDisplay(console, rounds=rounds, stamp=config.stamp) as display, interruptible(display):
+        yield display

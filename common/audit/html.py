@@ -62,11 +62,18 @@ def render(report: AuditReport) -> str:
     return fill("report.html.j2", _context(report))
 
 
-def fill(template: str, context: dict[str, Any]) -> str:
-    """Fill a template beside this file; every text is escaped."""
+def fill(
+    template: str, context: dict[str, Any], *, folder: Path | None = None, styles: Sequence[Path] = ()
+) -> str:
+    """Fill a template; every text is escaped.
+
+    Args:
+        folder: where the template lies; by default beside this file.
+        styles: style sheets that follow the report's.
+    """
     package = Path(__file__).parent
     environment = Environment(
-        loader=FileSystemLoader(package),
+        loader=FileSystemLoader(folder or package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -79,7 +86,8 @@ def fill(template: str, context: dict[str, Any]) -> str:
         "percent": percent_text,
         "percent_up": percent_up_text,
     }
-    style = Markup(package.joinpath("report.css").read_text(encoding="utf-8"))  # noqa: S704 - our own file
+    sheets = [path.read_text(encoding="utf-8") for path in (package / "report.css", *styles)]
+    style = Markup("").join(Markup(sheet) for sheet in sheets)  # noqa: S704 - our own files
     return environment.get_template(template).render(style=style, counted=counted, **context)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
+from pathlib import Path
 
 from markupsafe import Markup
 
@@ -28,6 +29,9 @@ from common.audit.svg import (
 )
 
 MOST_SERIES = 6
+SERIES_STYLE = Path(__file__).with_name("series.css")
+"""The style sheet that tells lines apart."""
+
 _LEGEND_HEIGHT = 26
 _LETTER = 7.2
 _FACTORS = ((1, 2, 5), (1, 3), (1,))
@@ -35,11 +39,17 @@ _FACTORS = ((1, 2, 5), (1, 3), (1,))
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """A line with its name in the legend; its points at the places of `marked` are drawn larger."""
+    """A line with its name in the legend.
+
+    Args:
+        marked: places of points that are drawn larger.
+        spans: by place, the least and the greatest of the values that a point is the mean of.
+    """
 
     name: str
     points: tuple[Point, ...]
     marked: frozenset[float] = frozenset()
+    spans: Mapping[float, tuple[float, float]] = field(default_factory=dict)
 
 
 def logarithmic(smallest: float, largest: float, label: str, most: int = 8) -> Scale:
@@ -81,6 +91,7 @@ def lines_chart(
     y = Axis(low=up.low, high=up.high, start=HEIGHT - BOTTOM, stop=TOP)
     behind = [_frame(x, y, across, up)]
     behind += [_path(one, index, x, y) for index, one in enumerate(series)]
+    behind += [_spans(one, index, x, y) for index, one in enumerate(series)]
     if limit:
         height = y.at(limit.value)
         behind.append(line("limit", x.start, height, x.stop, height))
@@ -116,6 +127,14 @@ def _frame(x: Axis, y: Axis, across: Scale, up: Scale) -> Markup:
 def _path(series: Series, index: int, x: Axis, y: Axis) -> Markup:
     places = " ".join(f"{x.at(point.x)},{y.at(point.y)}" for point in series.points)
     return Markup('<polyline class="line series-{}" points="{}"/>').format(index, places)
+
+
+def _spans(series: Series, index: int, x: Axis, y: Axis) -> Markup:
+    bars = [
+        line(f"span series-{index}", x.at(place), y.at(low), x.at(place), y.at(high))
+        for place, (low, high) in series.spans.items()
+    ]
+    return Markup("").join(bars)
 
 
 def _dots(series: Series, index: int, x: Axis, y: Axis, width: int) -> list[Markup]:

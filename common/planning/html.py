@@ -12,6 +12,7 @@ import common.audit
 from common.audit.claim import CLAIM
 from common.audit.wording import budget_text, counted, epsilon_text
 from common.planning.cautions import LITTLE, MEASURED, MUCH, cautions, cohort_text, meaning, ratio_text
+from common.planning.drawing import SERIES_STYLE
 from common.planning.figures import epsilon_chart, group_bar, rounds_chart, sizes_chart
 from common.planning.plan import Plan
 from common.planning.text import shown_groups
@@ -40,7 +41,7 @@ def render(plan: Plan) -> str:
         "rate": rate_text,
     }
     here, audit = Path(__file__).parent, Path(common.audit.__file__).parent
-    styles = (audit / "report.css", here / "plan.css")
+    styles = (audit / "report.css", SERIES_STYLE, here / "plan.css")
     style = Markup("").join(Markup(path.read_text(encoding="utf-8")) for path in styles)  # noqa: S704 - our own
     template = environment.from_string((here / "plan.html.j2").read_text(encoding="utf-8"))
     return template.render(style=style, **_context(plan))

@@ -128,10 +128,11 @@ def largest_epsilon(histories: Iterable[tuple[Iterable[Mechanism], float]]) -> f
     ranked = sorted(bounds, key=bounds.__getitem__, reverse=True)
     if not ranked or math.isinf(bounds[ranked[0]]):
         return math.inf if ranked else 0.0
-    return max(_PLD(ranked[0]), *(bounds[key] for key in ranked[1:2]))
+    return max([_PLD(ranked[0]), *(bounds[key] for key in ranked[1:2])])
 
 
-def _event(mechanism: Protected) -> DpEvent:
+def event_of(mechanism: Protected) -> DpEvent:
+    """Return one step of a mechanism as dp-accounting has it."""
     noise = float(mechanism.noise_multiplier)
     if isinstance(mechanism, PoissonGaussian):
         return PoissonSampledDpEvent(float(mechanism.sample_rate), GaussianDpEvent(noise))
@@ -156,7 +157,7 @@ def _compute_pld(key: _Key) -> float:
         return math.inf if protected is None else 0.0
     accountant = PLDAccountant(ADJACENCY, claim_interval(protected))
     for mechanism in protected:
-        accountant.compose(_event(mechanism), mechanism.num_steps)
+        accountant.compose(event_of(mechanism), mechanism.num_steps)
     return float(accountant.get_epsilon(delta))
 
 

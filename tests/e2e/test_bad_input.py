@@ -28,6 +28,9 @@ from server.deployment.pki import make_server_certificate
 from server.observer import RunObserver
 from simulations import harness
 from simulations.harness import simulate
+from simulations.sweep.axes import parse_axes
+from simulations.sweep.folder import begin
+from simulations.sweep.plan import SweepPlan
 from tests.command_line import SCRIPT, Outcome, run_command, start_command
 from tests.real_clients import POLICY
 
@@ -82,6 +85,12 @@ def make_settings_files() -> None:
         Path(name).write_text(text)
     Path("picture.png").write_bytes(Path("images/train/cat/00.png").read_bytes())
     SigningKey.generate().save(Path("protected.key"), "correct horse")
+
+
+def make_sweeps() -> None:
+    for name in ("begun-sweep", "damaged-sweep"):
+        begin(Path(name), SweepPlan(base={}, axes=parse_axes(["training.momentum=0,0.5"])))
+    Path("damaged-sweep/plan.json").write_text("{")
 
 
 def make_deployment_files() -> None:
@@ -184,6 +193,7 @@ def world(tmp_path_factory) -> Path:
         make_settings_files()
         make_deployment_files()
         make_runs()
+        make_sweeps()
     finally:
         os.chdir(before)
     return place

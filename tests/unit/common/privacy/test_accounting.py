@@ -181,3 +181,8 @@ def test_within_budget_settles_clear_cases_without_the_accountant(monkeypatch):
     assert not within_budget(history, PrivacyBudget(epsilon=1.0, delta=DELTA))
     assert not within_budget((Unprotected(num_steps=1),), PrivacyBudget(epsilon=1.0, delta=DELTA))
     assert not calls
+
+
+def test_the_largest_epsilon_of_a_single_history() -> None:
+    history = (PoissonGaussian(noise_multiplier=1.1, sample_rate=Fraction(1, 50), num_steps=500),)
+    assert largest_epsilon([(history, DELTA)]) == epsilon_pld(history, DELTA)
