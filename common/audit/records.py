@@ -55,6 +55,24 @@ class ClassResult(Record):
     support: int
 
 
+class CalibrationBin(Record):
+    """Test images whose answers had a probability above `low` and at most `high`."""
+
+    low: float
+    high: float
+    confidence: float
+    accuracy: float
+    count: int
+
+
+class Calibration(Record):
+    """How far probabilities of answers are from how often they are right; `error` averages over images."""
+
+    error: float
+    confidence: float
+    bins: tuple[CalibrationBin, ...]
+
+
 class Evaluation(Record):
     """evaluation.json: the final model on public test images.
 
@@ -71,6 +89,7 @@ class Evaluation(Record):
     classes: tuple[str, ...]
     per_class: tuple[ClassResult, ...]
     confusion: tuple[tuple[int, ...], ...]
+    calibration: Calibration | None = None
 
 
 class Partitions(Record):
