@@ -236,6 +236,10 @@ def _run_folder(path: Path) -> RunFolder:
         raise CheckpointError(
             f"{path} is not a run folder (no config.toml in it): give one that `fedledger simulate` wrote"
         )
+    if RunFolder(path).personal.exists():
+        raise CheckpointError(
+            f"{path} holds a personal model, which no epsilon covers: name the folder of a run"
+        )
     return RunFolder(path)
 
 
