@@ -30,7 +30,7 @@ def personalise(
     ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the images.")] = 5,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Step size; by default the model's own without privacy.")
+        float | None, typer.Option(help="Step size; by default one that suits the model.")
     ] = None,
     held_out: Annotated[
         float, typer.Option(help="Share of each class that is not trained on, to measure what was gained.")
@@ -55,7 +55,7 @@ def personalise(
     trained = load_trained(run, resolve_device(device))
     plan = Plan(
         epochs=epochs,
-        learning_rate=trained.spec.auto_rates.rate(None) if learning_rate is None else learning_rate,
+        learning_rate=trained.spec.auto_rates.personal if learning_rate is None else learning_rate,
         held_out=held_out,
         feature_cache=trained.config.runtime.feature_cache if data_dir is None else "",
     )

@@ -141,10 +141,10 @@ def _train(network: nn.Module, trained: TrainedModel, task: _Task, plan: Plan) -
     network.train().requires_grad_(True)
     optimizer = torch.optim.SGD(network.parameters(), lr=plan.learning_rate)
     for _ in range(plan.epochs):
-        for numbers in torch.randperm(len(task.labels), generator=order).split(_BATCH):
+        for numbers in torch.split(torch.randperm(len(task.labels), generator=order), _BATCH):
             inputs, labels = task.batch(numbers.to(task.labels.device))
             optimizer.zero_grad()
-            loss(network(inputs), labels).mean().backward()
+            loss(network(inputs), labels).mean().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     network.eval().requires_grad_(False)
     if not all(torch.isfinite(weights).all() for weights in network.parameters()):
@@ -154,7 +154,7 @@ def _train(network: nn.Module, trained: TrainedModel, task: _Task, plan: Plan) -
 @torch.inference_mode()
 def _accuracy(network: nn.Module, task: _Task) -> float:
     right = 0
-    for numbers in torch.arange(len(task.labels), device=task.labels.device).split(_BATCH):
+    for numbers in torch.split(torch.arange(len(task.labels), device=task.labels.device), _BATCH):
         inputs, labels = task.batch(numbers)
         right += int((network(inputs).argmax(dim=1) == labels).sum())
     return right / len(task.labels)

@@ -110,7 +110,9 @@ def test_the_worst_served_are_named(tmp_path: Path) -> None:
     edit_counts(folder, [10, 40], [40, 10])
     page = _Page(render(inspect_run(folder.root)))
     assert page.texts["worst-class"] == "circle: 25.0 % of it is recognised"
-    assert page.texts["worst-client"] == "1: accuracy 35.0 %"  # 0.8 * 0.25 + 0.2 * 0.75; client 0 has 65 %
+    assert (
+        page.texts["worst-client"] == "client 1: accuracy 35.0 %"
+    )  # 0.8 * 0.25 + 0.2 * 0.75; client 0 has 65 %
     assert page.texts["calibration"] == "25.0 points"
 
 
