@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.audit.records import Evaluation, Partitions
+from common.audit.evaluation import Evaluation, Partitions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from common.audit.evaluation import Evaluation, Partitions
 from common.audit.ledger_files import DamagedLedger, find_ledgers, find_strays, number_of, read_ledgers
 from common.audit.reading import Record, file_hash, parse, read_optional, read_text, unreadable
 from common.audit.server_records import DamagedLog, ServerRecords, read_server
@@ -43,61 +44,6 @@ class RoundRecord(Record):
     def result(self) -> str:
         """Hash of the model that the run would give if this were its last round."""
         return self.model if self.average_model is None else self.average_model
-
-
-class ClassResult(Record):
-    """Test results of one class."""
-
-    name: str = Field(alias="class")
-    precision: float
-    recall: float
-    f1: float
-    support: int
-
-
-class CalibrationBin(Record):
-    """Test images whose answers had a probability above `low` and at most `high`."""
-
-    low: float
-    high: float
-    confidence: float
-    accuracy: float
-    count: int
-
-
-class Calibration(Record):
-    """How far probabilities of answers are from how often they are right; `error` averages over images."""
-
-    error: float
-    confidence: float
-    bins: tuple[CalibrationBin, ...]
-
-
-class Evaluation(Record):
-    """evaluation.json: the final model on public test images.
-
-    `confusion[i][j]` counts images of class i that the model takes for class j.
-    """
-
-    round: int
-    num_examples: int
-    accuracy: float
-    balanced_accuracy: float
-    precision: float
-    recall: float
-    f1: float
-    classes: tuple[str, ...]
-    per_class: tuple[ClassResult, ...]
-    confusion: tuple[tuple[int, ...], ...]
-    calibration: Calibration | None = None
-
-
-class Partitions(Record):
-    """partitions.json: which labels each client holds; only a simulator can know."""
-
-    dataset: str
-    classes: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]
 
 
 class KnownLedger(Record):

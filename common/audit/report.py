@@ -8,11 +8,12 @@ from typing import Any
 
 from common.audit.breakdown import Breakdown
 from common.audit.claim import CLAIM, Assumption
+from common.audit.evaluation import Evaluation, Partitions
 from common.audit.fairness import Fairness
 from common.audit.findings import Finding, count
 from common.audit.meaning import Meaning
 from common.audit.practice import PRACTICE
-from common.audit.records import Evaluation, Partitions, Subject
+from common.audit.records import Subject
 from common.audit.report_parts import (
     AccountingReport,
     ClientReport,

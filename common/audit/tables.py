@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from common.audit.evaluation import ClassResult, Evaluation, Partitions
 from common.audit.fairness import ClientUtility, Fairness
-from common.audit.records import ClassResult, Evaluation, Partitions
 from common.audit.wording import counted
 from common.config import RunConfig
 

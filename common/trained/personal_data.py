@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from common.audit.evaluation import Partitions
 from common.audit.reading import read_optional
-from common.audit.records import Partitions
 from common.data import ImageData
 from common.data.folder import load_records
 from common.data.shares import shares_of, split_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from common.audit.evaluation import Evaluation, Partitions
 from common.audit.fairness import ClassExtreme, ClientUtility, fairness_of
-from common.audit.records import Evaluation, Partitions
 
 
 def tested(**recalls: tuple[float, int]) -> Evaluation:
