@@ -21,6 +21,7 @@ from common.mistakes import line_of
 from common.planning.cli import run as plan
 from common.trained.explain_cli import explain
 from common.trained.export_cli import export
+from common.trained.personal_cli import personalise
 from common.trained.predict_cli import predict
 from server.deployment import cli as deployment
 from server.deployment import run_cli
@@ -60,6 +61,7 @@ app.command("plan")(plan)
 app.command("predict")(predict)
 app.command("explain")(explain)
 app.command("export")(export)
+app.command("personalise")(personalise)
 app.add_typer(report, name="report")
 report.command("diff")(reports.diff)
 report.command("compare")(compare)

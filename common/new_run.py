@@ -61,3 +61,15 @@ def settings_of(root: Path, changes: Settings | None = None) -> RunConfig:
     if not folder.config.exists():
         raise CheckpointError(f"{root} is not a run folder (no config.toml in it): name the folder of a run")
     return resolve(read_toml(folder.config), changes or {}, {"runtime.out": str(folder.root)})
+
+
+def settings_to_resume(root: Path, changes: Settings | None = None) -> RunConfig:
+    """Read the settings of a run that is to go on.
+
+    Raises:
+        CheckpointError: when it is not a run folder, or only looks like one.
+    """
+    config = settings_of(root, changes)
+    if RunFolder(Path(config.runtime.out)).personal.exists():
+        raise CheckpointError(f"{root} holds a personal model, which is no run: name the folder of a run")
+    return config

@@ -88,6 +88,11 @@ class RunFolder(LedgerHome):
         return self.root / "partitions.json"
 
     @property
+    def personal(self) -> Path:
+        """What a personal model says of itself: its folder is read like a run's, and is none."""
+        return self.root / "personal.json"
+
+    @property
     def checkpoint(self) -> Path:
         """What a stopped run continues from."""
         return self.root / "checkpoint"

@@ -17,7 +17,7 @@ from common.run_folder import RunFolder, append_line, write_atomically
 from server.state import KnownLedger, RoundOutcome, RunState
 
 _SCHEMA = "fedledger-checkpoint/1"
-_MODEL, _VELOCITY, _AVERAGE = "model.", "velocity.", "average."
+_MODEL, _VELOCITY, _SECOND, _AVERAGE = "model.", "velocity.", "second-moment.", "average."
 
 
 def save_state(folder: RunFolder, state: RunState) -> None:
@@ -28,6 +28,7 @@ def save_state(folder: RunFolder, state: RunState) -> None:
     """
     arrays = {_MODEL + name: value for name, value in state.arrays.items()}
     arrays |= {_VELOCITY + name: value for name, value in state.velocity.items()}
+    arrays |= {_SECOND + name: value for name, value in (state.second_moment or {}).items()}
     arrays |= {_AVERAGE + name: value for name, value in (state.average or {}).items()}
     data = to_bytes(arrays)
     name = f"round-{state.round:06d}.safetensors"
@@ -68,6 +69,7 @@ def load_state(folder: RunFolder) -> RunState:
         ended=record.ended,
         arrays=_part(arrays, _MODEL),
         velocity=_part(arrays, _VELOCITY),
+        second_moment=_part(arrays, _SECOND) or None,
         average=_part(arrays, _AVERAGE) or None,
         retired={refusal.partition_id: refusal for refusal in record.retired},
         known=record.ledgers,

@@ -16,8 +16,18 @@ from common.arrays import Arrays
 from common.data import ImageData
 from common.data.features import Preparation
 from common.models import build_loss, build_model, load_arrays
+from server.calibration import calibration
 
 _BATCH = 250
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answers:
+    """What a model says of test images: the class, its probability, and the loss, each [n]."""
+
+    predictions: NDArray[np.int64]
+    confidences: NDArray[np.float64]
+    losses: NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,32 +70,40 @@ class Evaluator:
     def evaluate(self, arrays: Arrays) -> Evaluation:
         """Return loss, accuracy, balanced accuracy and macro precision, recall and F1 (all in [0, 1])."""
         load_arrays(self._network, arrays)
-        predictions, losses = self._predict()
-        labels = self._test.labels.numpy()
+        answers, labels = self._answers(), self._test.labels.numpy()
+        predictions = answers.predictions
         macro = per_class_scores(labels, predictions, average="macro", zero_division=0)
         metrics = {
             "accuracy": float(accuracy_score(labels, predictions)),
-            "loss": float(losses.mean()),
+            "loss": float(answers.losses.mean()),
             "balanced_accuracy": float(balanced_accuracy_score(labels, predictions)),
             "precision": float(macro[0]),
             "recall": float(macro[1]),
             "f1": float(macro[2]),
         }
-        return Evaluation(metrics=metrics, details=metrics | self._details(labels, predictions))
+        trust = {"calibration": calibration(answers.confidences, predictions == labels)}
+        return Evaluation(metrics=metrics, details=metrics | self._details(labels, predictions) | trust)
 
-    def _predict(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return predictions [n] and losses [n]; batches run side by side and are joined in order."""
+    def _answers(self) -> _Answers:
+        """Answer all test images; batches run side by side and are joined in order."""
         with ThreadPoolExecutor(max_workers=self._workers) as pool:
-            batches = list(pool.map(self._predict_batch, range(0, len(self._test), _BATCH)))
-        predictions, losses = zip(*batches, strict=True)
-        return np.concatenate(predictions), np.concatenate(losses)
+            batches = list(pool.map(self._answer_batch, range(0, len(self._test), _BATCH)))
+        return _Answers(
+            predictions=np.concatenate([batch.predictions for batch in batches]),
+            confidences=np.concatenate([batch.confidences for batch in batches]),
+            losses=np.concatenate([batch.losses for batch in batches]),
+        )
 
     @torch.inference_mode()
-    def _predict_batch(self, start: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def _answer_batch(self, start: int) -> _Answers:
         images = self._transform(self._test.inputs[start : start + _BATCH], None)
         labels = self._test.labels[start : start + _BATCH].to(self._device)
         outputs = self._network(images)
-        return outputs.argmax(dim=1).cpu().numpy(), self._loss(outputs, labels).double().cpu().numpy()
+        return _Answers(
+            predictions=outputs.argmax(dim=1).cpu().numpy(),
+            confidences=outputs.double().softmax(dim=1).amax(dim=1).cpu().numpy(),
+            losses=self._loss(outputs, labels).double().cpu().numpy(),
+        )
 
     def _details(self, labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> dict[str, Any]:
         classes = self._test.classes

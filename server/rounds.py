@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
 from flwr.serverapp import Grid
 
 from common.arrays import digest
@@ -24,6 +23,7 @@ from server.evaluation import Evaluator
 from server.exchange import WITHOUT_MODEL_BYTES, Question, ask
 from server.joining import join, part
 from server.observer import RunObserver
+from server.optimizers import Moments, initial_moments
 from server.proposals import Asked
 from server.receipts import ReceiptBook
 from server.state import RoundOutcome, RunState
@@ -107,9 +107,12 @@ class Coordinator:
         """Return the state with the round's model; without a usable answer nothing moves."""
         if not answers.updates:
             return state
-        arrays, velocity = strategy.next_model(state.arrays, state.velocity, answers.mean.mean())
+        before = Moments(first=state.velocity, second=state.second_moment)
+        arrays, after = strategy.next_model(state.arrays, before, answers.mean.mean())
         average = strategy.next_average(state.average, arrays, number)
-        return replace(state, arrays=arrays, velocity=velocity, average=average)
+        return replace(
+            state, arrays=arrays, velocity=after.first, second_moment=after.second, average=average
+        )
 
     def _keep_copies(self, state: RunState) -> None:
         """Write ledgers before what is saved of a run names their entries."""
@@ -162,7 +165,7 @@ class Coordinator:
     def _start(self) -> RunState:
         if (self.folder.checkpoint / "state.json").exists():
             state = replace(load_state(self.folder), ended="")
-            self._require_its_average(state)
+            self._require_its_kind(state)
             forget_unfinished(self.folder, state.round)
             return state
         if self.folder.rounds.exists():
@@ -173,12 +176,13 @@ class Coordinator:
         arrays = initial_arrays(
             self.config.model.name, num_classes=len(self.evaluator.classes), seed=self.config.runtime.seed
         )
-        velocity = {name: np.zeros_like(value) for name, value in arrays.items()}
+        moments = initial_moments(self.config.federation, arrays)
         state = RunState(
             run=secrets.token_hex(8),
             round=0,
             arrays=arrays,
-            velocity=velocity,
+            velocity=moments.first,
+            second_moment=moments.second,
             average=arrays if self._averages else None,
         )
         save_state(self.folder, state)
@@ -189,12 +193,19 @@ class Coordinator:
     def _averages(self) -> bool:
         return self.config.federation.model_average != "off"
 
-    def _require_its_average(self, state: RunState) -> None:
-        if (state.average is not None) != self._averages:
-            raise CheckpointError(
-                f"federation.model-average = {self.config.federation.model_average!r} is not how "
-                f"{self.folder.root} began: resume with its own settings, or start a new run"
-            )
+    def _require_its_kind(self, state: RunState) -> None:
+        """Refuse settings under which the run's state would lack something, or hold too much."""
+        federation = self.config.federation
+        adaptive = federation.server_optimizer != "sgd"
+        for name, value, fits in (
+            ("model-average", federation.model_average, (state.average is not None) == self._averages),
+            ("server-optimizer", federation.server_optimizer, (state.second_moment is not None) == adaptive),
+        ):
+            if not fits:
+                raise CheckpointError(
+                    f"federation.{name} = {value!r} is not how {self.folder.root} began: resume with its own "
+                    "settings, or start a new run"
+                )
 
     def _require_a_start(self, number: int, answers: Answers, clients: int) -> None:
         """End a run whose every client refuses or fails at once: its settings cannot work."""

@@ -78,6 +78,7 @@ class RunState:
         round: rounds finished so far.
         arrays: the global model.
         velocity: the server's momentum, shaped like `arrays`.
+        second_moment: of updates, shaped like `arrays`; None where the server's optimiser keeps none.
         average: of the model over rounds, shaped like `arrays`; None where none is kept.
         clients: by partition number; asked for again when a run is resumed.
         retired: clients that are left out from now on, with their reason.
@@ -90,6 +91,7 @@ class RunState:
     round: int
     arrays: Arrays
     velocity: Arrays
+    second_moment: Arrays | None = None
     average: Arrays | None = None
     clients: dict[int, ClientRecord] = field(default_factory=dict)
     retired: dict[int, Refusal] = field(default_factory=dict)

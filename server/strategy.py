@@ -12,16 +12,17 @@ from common.config import RunConfig
 from common.models import model_spec
 from common.protocol import Proposal
 from server.averaging import averaged
+from server.optimizers import Moments, stepped
 
 _COHORT_STREAM = 0xC0407
 
 
 @dataclass(frozen=True)
 class FedAvg:
-    """FedAvg with optional server momentum.
+    """FedAvg, with an optimiser of the server's that moves the model by the averaged update.
 
-    Source: McMahan et al. 2017 (Algorithm 1); Hsu et al. 2019 (FedAvgM) for the momentum, which is
-    post-processing of noised updates and so costs no privacy.
+    Source: McMahan et al. 2017 (Algorithm 1). What the optimiser does is post-processing of noised updates
+    and so costs no privacy.
     """
 
     config: RunConfig
@@ -70,11 +71,9 @@ class FedAvg:
         """Return a client's weight in the average; it depends on public numbers only."""
         return float(num_examples) if self.config.federation.weighting == "examples" else 1.0
 
-    def next_model(self, arrays: Arrays, velocity: Arrays, update: Arrays) -> tuple[Arrays, Arrays]:
-        """Return the next model and velocity: v <- momentum * v + mean update, w <- w + v."""
-        momentum = np.float32(self.config.federation.server_momentum)
-        moved = {name: momentum * velocity[name] + update[name] for name in arrays}
-        return {name: arrays[name] + moved[name] for name in arrays}, moved
+    def next_model(self, arrays: Arrays, moments: Moments, update: Arrays) -> tuple[Arrays, Moments]:
+        """Return the next model, and what the server's optimiser then remembers."""
+        return stepped(self.config.federation, arrays, moments, update)
 
     def next_average(self, average: Arrays | None, arrays: Arrays, number: int) -> Arrays | None:
         """Return the average of the model after a round that moved it; None where none is kept."""

@@ -138,10 +138,10 @@ def start_run(config: RunConfig) -> int:
 
 
 def _continue_run(root: Path, runtime: Settings) -> int:
-    from common.new_run import settings_of
+    from common.new_run import settings_to_resume
     from simulations.harness import resume
 
-    config = settings_of(root, runtime)
+    config = settings_to_resume(root, runtime)
     with _watched(config) as display:
         simulation = resume(root, observer=display, settings=runtime)
     left = config.federation.num_server_rounds - simulation.state.round

@@ -21,7 +21,7 @@ from common.ledger import Ledger
 from common.ledger.keys import passphrase_from_environment
 from common.ledger.rotation import current_key
 from common.models import build_model
-from common.new_run import new_root, settings_of, with_absolute_paths
+from common.new_run import new_root, settings_to_resume, with_absolute_paths
 from common.privacy.budget import check_delta
 from common.run_folder import LedgerHome, RunFolder, write_atomically
 from server.app import app as server_app
@@ -82,7 +82,7 @@ def resume(
         LedgerError: when a client's ledger or key is lost or damaged.
         ConfigError: when a changed setting is out of range.
     """
-    config = settings_of(root, settings)
+    config = settings_to_resume(root, settings)
     folder = RunFolder(Path(config.runtime.out))
     _check(config)
     _require_ledgers(folder, folder.home(config.runtime.ledgers))

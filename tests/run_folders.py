@@ -263,6 +263,13 @@ def evaluation_record(plan: RunPlan) -> dict[str, Any]:
             for name in plan.classes
         ],
         "confusion": [[7 if row == column else wrong for column in range(size)] for row in range(size)],
+        "calibration": {
+            "error": 0.25,
+            "confidence": 0.95,
+            "bins": [
+                {"low": 0.9, "high": 1.0, "confidence": 0.95, "accuracy": 0.7, "count": 10 * size},
+            ],
+        },
     }
 
 
@@ -270,6 +277,19 @@ def partitions_record(plan: RunPlan) -> dict[str, Any]:
     """Return partitions.json: 10 images of the first class and the rest of the last."""
     counts = [10, *[0] * (len(plan.classes) - 2), plan.num_examples - 10]
     return {"dataset": plan.dataset, "classes": list(plan.classes), "counts": [counts] * plan.clients}
+
+
+def edit_recalls(folder: RunFolder, **recalls: float) -> None:
+    """Overwrite how much of each class is recognised."""
+    record = json.loads(folder.evaluation.read_text(encoding="utf-8"))
+    record["per_class"] = [result | {"recall": recalls[result["class"]]} for result in record["per_class"]]
+    folder.evaluation.write_text(json.dumps(record), encoding="utf-8")
+
+
+def edit_counts(folder: RunFolder, *counts: list[int]) -> None:
+    """Overwrite which labels each client holds."""
+    record = json.loads(folder.partitions.read_text(encoding="utf-8")) | {"counts": counts}
+    folder.partitions.write_text(json.dumps(record), encoding="utf-8")
 
 
 def edit_round(folder: RunFolder, number: int, **changes: Any) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from common.audit.breakdown import break_down, most_spent
 from common.audit.claim import assumptions
+from common.audit.fairness import fairness_of
 from common.audit.findings import Finding, count, most_severe_first
 from common.audit.history import ClientLedger
 from common.audit.implementation import (
@@ -78,6 +79,7 @@ def assemble(
         assumptions=(),
         evaluation=records.evaluation,
         partitions=records.partitions,
+        fairness=fairness_of(records.evaluation, records.partitions),
         settings=records.config.flat() if records.config else {},
         versions=library_versions(ledgers),
         model_hash=records.model_hash,

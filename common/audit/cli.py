@@ -12,6 +12,7 @@ from common.audit.findings import grouped
 from common.audit.wording import budget_text, counted, delta_text, epsilon_text, percent_text
 
 if TYPE_CHECKING:
+    from common.audit.fairness import Fairness
     from common.audit.report import AuditReport
 
 MOST_CLIENTS = 20
@@ -71,11 +72,21 @@ def _figures(report: AuditReport) -> Iterator[tuple[str, str]]:
         yield "epsilon", f"{epsilon} at delta {delta}, largest of all clients"
     if report.subject == "run":
         yield "accuracy", f"{percent_text(report.accuracy)} after {counted(len(report.rounds), 'round')}"
+    if report.fairness is not None:
+        yield "worst served", _worst_served(report.fairness)
     if report.subject != "log":
         verified = counted(len(report.clients), "ledger")
         yield "clients", f"{verified} verified, {len(report.unreadable):,} not readable"
     if report.log is not None:
         yield "server's log", f"{counted(report.log.size, 'entry', 'entries')}, signed by {report.log.origin}"
+
+
+def _worst_served(fairness: Fairness) -> str:
+    hardest = f"class {fairness.worst_class.name} {percent_text(fairness.worst_class.recall)}"
+    if fairness.worst_client is None or fairness.deviation is None:
+        return hardest
+    client = f"client {fairness.worst_client.partition_id} {percent_text(fairness.worst_client.accuracy)}"
+    return f"{hardest}; {client}, deviation between clients {100 * fairness.deviation:.1f} points"
 
 
 def _clients(report: AuditReport) -> list[str]:

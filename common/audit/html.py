@@ -32,7 +32,7 @@ from common.audit.practice import PRACTICE
 from common.audit.records import Subject
 from common.audit.report import AuditReport, headline, verdict
 from common.audit.report_parts import ClientReport
-from common.audit.tables import class_table, confusion_table, label_table, setting_tables
+from common.audit.tables import class_table, confusion_table, label_table, setting_tables, utility_table
 from common.audit.wording import budget_text, counted, delta_text, epsilon_text, percent_text, percent_up_text
 
 MOST_CLIENTS = 40
@@ -143,6 +143,7 @@ def _figures(report: AuditReport) -> dict[str, Any]:
         "labels": label_table(report.partitions) if report.partitions else None,
         "classes": class_table(report.evaluation) if report.evaluation else None,
         "confusion": confusion_table(report.evaluation) if report.evaluation else None,
+        "utilities": utility_table(report.fairness) if report.fairness else None,
     }
 
 
@@ -156,6 +157,7 @@ def _contents(report: AuditReport) -> list[tuple[str, str]]:
         ("rounds", "Rounds", known),
         ("labels", "Who holds what", report.partitions is not None),
         ("utility", "The model", report.evaluation is not None),
+        ("fairness", "Whom it serves", report.fairness is not None),
         ("findings", "Findings", True),
         ("claim", "What is covered", spending),
         ("how", "Method", spending),

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from common.audit.evaluation import Evaluation, Partitions
 from common.audit.ledger_files import DamagedLedger, find_ledgers, find_strays, number_of, read_ledgers
 from common.audit.reading import Record, file_hash, parse, read_optional, read_text, unreadable
 from common.audit.server_records import DamagedLog, ServerRecords, read_server
@@ -43,42 +44,6 @@ class RoundRecord(Record):
     def result(self) -> str:
         """Hash of the model that the run would give if this were its last round."""
         return self.model if self.average_model is None else self.average_model
-
-
-class ClassResult(Record):
-    """Test results of one class."""
-
-    name: str = Field(alias="class")
-    precision: float
-    recall: float
-    f1: float
-    support: int
-
-
-class Evaluation(Record):
-    """evaluation.json: the final model on public test images.
-
-    `confusion[i][j]` counts images of class i that the model takes for class j.
-    """
-
-    round: int
-    num_examples: int
-    accuracy: float
-    balanced_accuracy: float
-    precision: float
-    recall: float
-    f1: float
-    classes: tuple[str, ...]
-    per_class: tuple[ClassResult, ...]
-    confusion: tuple[tuple[int, ...], ...]
-
-
-class Partitions(Record):
-    """partitions.json: which labels each client holds; only a simulator can know."""
-
-    dataset: str
-    classes: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]
 
 
 class KnownLedger(Record):
@@ -216,6 +181,10 @@ def _run_folder(path: Path) -> RunFolder:
     if not RunFolder(path).config.exists():
         raise CheckpointError(
             f"{path} is not a run folder (no config.toml in it): give one that `fedledger simulate` wrote"
+        )
+    if RunFolder(path).personal.exists():
+        raise CheckpointError(
+            f"{path} holds a personal model, which no epsilon covers: name the folder of a run"
         )
     return RunFolder(path)
 

@@ -8,10 +8,12 @@ from typing import Any
 
 from common.audit.breakdown import Breakdown
 from common.audit.claim import CLAIM, Assumption
+from common.audit.evaluation import Evaluation, Partitions
+from common.audit.fairness import Fairness
 from common.audit.findings import Finding, count
 from common.audit.meaning import Meaning
 from common.audit.practice import PRACTICE
-from common.audit.records import Evaluation, Partitions, Subject
+from common.audit.records import Subject
 from common.audit.report_parts import (
     AccountingReport,
     ClientReport,
@@ -40,6 +42,7 @@ class AuditReport:
         unreadable: partitions whose ledger is damaged.
         refusals: how often clients refused to train in this run, by code.
         left_out: which clients those were, and why.
+        fairness: how unevenly the final model serves classes and clients, None where that is not known.
         settings: `section.key` to value, as in config.toml.
         code_digest: SHA-256 over the source of the installation that made this report.
         log: the server's log, None where there is none or it is damaged.
@@ -69,6 +72,7 @@ class AuditReport:
     assumptions: tuple[Assumption, ...]
     evaluation: Evaluation | None
     partitions: Partitions | None
+    fairness: Fairness | None
     settings: dict[str, bool | int | float | str]
     versions: dict[str, str]
     model_hash: str | None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.audit.records import ClassResult, Evaluation, Partitions
+from common.audit.evaluation import ClassResult, Evaluation, Partitions
+from common.audit.fairness import ClientUtility, Fairness
 from common.audit.wording import counted
 from common.config import RunConfig
 
@@ -45,6 +46,14 @@ class ClassTable:
     """Results per class, hardest first where only some are shown."""
 
     rows: tuple[ClassResult, ...]
+    remark: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UtilityTable:
+    """What clients can expect of the model, by number; of many only those that can expect least."""
+
+    rows: tuple[ClientUtility, ...]
     remark: str
 
 
@@ -97,6 +106,19 @@ def class_table(evaluation: Evaluation) -> ClassTable:
     return ClassTable(
         rows=tuple(hardest),
         remark=f"the {MOST_CLASSES} hardest of {len(results)} classes; report.json has all",
+    )
+
+
+def utility_table(fairness: Fairness) -> UtilityTable:
+    """List what clients can expect; of a large federation only those that can expect least."""
+    clients = fairness.clients
+    if len(clients) <= MOST_CLIENTS:
+        return UtilityTable(rows=clients, remark="")
+    least = sorted(clients, key=lambda client: (client.accuracy, client.partition_id))[:MOST_CLIENTS]
+    return UtilityTable(
+        rows=tuple(least),
+        remark=f"the {MOST_CLIENTS} of {counted(len(clients), 'client')} that can expect least; "
+        "report.json has all",
     )
 
 

@@ -67,6 +67,16 @@ def load_public(data_dir: Path, *, image_size: int) -> ImageData:
     return _decode(root, _list_images(root, "test"), image_size)
 
 
+def load_records(data_dir: Path, *, image_size: int) -> ImageData:
+    """Load every image of a folder's train/, whether or not there is a test/.
+
+    Raises:
+        DataError: naming what is missing, empty or unreadable.
+    """
+    root = _existing(data_dir)
+    return _decode(root, _list_images(root, "train"), image_size)
+
+
 def _existing(data_dir: Path | None) -> Path:
     if data_dir is None:
         raise DataError(f"dataset 'folder' needs --data-dir DIR: {_LAYOUT}")

@@ -24,17 +24,20 @@ from common.names import require_known
 class AutoRates:
     """What learning-rate = "auto" means for a model.
 
-    Tried at default settings for `cnn` and `patch-linear`; a first guess for the others.
+    Tried at default settings for `cnn` and `patch-linear`; a first guess for the others. `personal` was tried
+    for `cnn-patches` and `patch-linear`.
 
     Args:
         clipped: with privacy, for a clip of 1.
         plain: without privacy, where gradients are not clipped.
+        personal: of a personal model, which goes on from a trained one in batches of 32.
         always_clipped: whether gradients exceed any usual clip, so that a step follows the clip, and the
             rate has to make up for it.
     """
 
     clipped: float
     plain: float
+    personal: float = 0.05
     always_clipped: bool = False
 
     def rate(self, max_grad_norm: float | None) -> float:
@@ -107,7 +110,7 @@ MODELS: dict[str, ModelSpec] = {
             image_size=PATCHES_IMAGE_SIZE,
             build=partial(build_linear_head, PATCHES.output_shape, bias=False),
             front=PATCHES,
-            auto_rates=AutoRates(clipped=15.0, plain=15.0, always_clipped=True),
+            auto_rates=AutoRates(clipped=15.0, plain=15.0, personal=15.0, always_clipped=True),
         ),
         ModelSpec(
             name="scatter-linear",
@@ -115,7 +118,7 @@ MODELS: dict[str, ModelSpec] = {
             image_size=IMAGE_SIZE,
             build=partial(build_linear_head, SCATTERING.output_shape),
             front=SCATTERING,
-            auto_rates=AutoRates(clipped=0.25, plain=0.002, always_clipped=True),
+            auto_rates=AutoRates(clipped=0.25, plain=0.002, personal=0.002, always_clipped=True),
         ),
         ModelSpec(
             name="scatter-cnn",

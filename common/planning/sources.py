@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from common.audit.records import Partitions
+from common.audit.evaluation import Partitions
 from common.errors import ConfigError, LedgerTampered
 from common.ledger import Genesis, LedgerView, read_ledger
 from common.ledger.chain import naming

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from common.data.folder import load_public
 from common.data.shares import public_images_of
 from common.errors import ConfigError, DataError
 from common.trained.agreement import require_equal
+from common.trained.classes import in_order_of
 from common.trained.compression import pruned, quantised
 from common.trained.formats import FORMATS
 from common.trained.loading import TrainedModel
@@ -77,18 +78,7 @@ def test_images(trained: TrainedModel, data_dir: Path | None, most: int) -> Imag
         images = public_images_of(trained.config)
     count = len(images) if most == 0 else min(most, len(images))
     chosen = images.subset(torch.linspace(0, len(images) - 1, count).round().long().numpy())
-    return _in_order_of(trained.classes, chosen)
-
-
-def _in_order_of(classes: tuple[str, ...], images: ImageData) -> ImageData:
-    """Number images by the model's classes: folders come in alphabetical order, a model's may not."""
-    strange = sorted(set(images.classes) ^ set(classes))
-    if strange:
-        raise DataError(
-            f"the classes of the test images are not the model's ({strange[0]!r}): give --data-dir DIR"
-        )
-    places = torch.tensor([classes.index(name) for name in images.classes])
-    return replace(images, labels=places[images.labels], classes=classes)
+    return in_order_of(trained.classes, chosen, whose="the test images", way_out="give --data-dir DIR")
 
 
 def write_files(

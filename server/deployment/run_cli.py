@@ -15,7 +15,7 @@ import typer
 from common.audit.cli import REFUTED, VERIFIED, summary
 from common.config import RunConfig, Settings, join_assignments, parse_assignment, read_toml, resolve
 from common.errors import ConfigError, DataError
-from common.new_run import new_root, settings_of, with_absolute_paths
+from common.new_run import new_root, settings_to_resume, with_absolute_paths
 from server.deployment.cli import StateOption
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def run(
             raise ConfigError(
                 "--resume continues a run with its own settings: leave out --config, --set and --out"
             )
-        settings = settings_of(resume)
+        settings = settings_to_resume(resume)
     else:
         settings = _settings(config, assignments or [], out, state, clients)
     from server.deployment.run import Order

@@ -105,6 +105,7 @@ def test_a_screen_reader_hears_every_value_of_every_chart(opened: Page, report: 
     for client in report.clients:
         spent = epsilon_text(client.epsilon)
         assert f"Client {client.partition_id}: epsilon {spent}, budget 8.00" in images
+        assert f"What client {client.partition_id} can expect: 70.0 %" in images
     for entry in report.rounds:
         assert f"Round {entry.round}: epsilon {epsilon_text(entry.epsilon)}" in images
     for point in report.meaning.curve:
@@ -134,6 +135,15 @@ def test_the_keyboard_reaches_contents_marks_and_tables(opened: Page, report: Au
     assert f"Client 1: epsilon {epsilon_text(report.clients[1].epsilon)}, budget 8.00" in names
     assert "The same as a table: epsilon and accuracy after each round" in names
     assert names[-1] == "Ledgers with their heads"
+
+
+def test_whom_the_model_serves_is_read_off_the_page(opened: Page, report: AuditReport) -> None:
+    assert report.fairness is not None
+    assert opened.text("#worst-class") == "circle: 70.0 % of it is recognised"
+    assert opened.text("#worst-client") == "client 0: accuracy 70.0 %"
+    assert opened.text("#calibration") == "25.0 points"
+    rows = "[...document.querySelector('#fairness').parentElement.querySelectorAll('tbody th')]"
+    assert opened.evaluate(f"{rows}.map(cell => cell.innerText)") == ["0", "1"]
 
 
 def test_a_mark_shows_its_name_only_while_it_has_the_focus(opened: Page) -> None:

@@ -61,6 +61,7 @@ def make_data_folders() -> None:
         make_images(Path(name), parts=both)
     make_images(Path("one-class"), parts=both, classes=("cat",))
     make_images(Path("single-image"), parts={"train": 1})
+    make_images(Path("strange-classes"), parts={"train": 2}, classes=("cat", "eel"))
     Path("text-inside/train/cat/notes.txt").write_text("not an image")
     picture = Path("truncated/train/cat/99.jpg")
     Image.effect_noise((64, 64), 90).convert("RGB").save(picture)
@@ -162,6 +163,11 @@ DAMAGES = {
     "diverged-model": lambda run: edit(run.model, lambda data: data[:-4] + b"\x00\x00\xc0\x7f"),
     "lost-evaluation": lambda run: run.evaluation.unlink(),
     "damaged-evaluation": lambda run: edit(run.evaluation, without("classes")),
+    "no-partitions": lambda run: run.partitions.unlink(),
+    "other-shares": lambda run: edit(
+        run.partitions, lambda data: data.replace(b'"counts": [[', b'"counts": [[1')
+    ),
+    "personal": lambda run: run.personal.write_text("{}"),
     "moved-images": lambda run: edit(run.config, lambda data: data.replace(b'"images"', b'"gone"')),
 }
 

@@ -70,3 +70,35 @@ def test_an_exported_file_answers_like_the_run_and_carries_its_promise(run, tiny
     assert told["classes"][int(scores.argmax())] == answer["classes"][0]["class"]
     rows = json.loads((tmp_path / "files" / "export.json").read_text())["files"]
     assert len(rows) == 1 + 3 * 2
+
+
+def test_a_site_makes_a_model_of_its_own_and_nothing_of_it_gets_into_the_run(
+    run, tiny_images, tmp_path
+) -> None:
+    before = {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()}
+    for whose in (("--data-dir", str(tiny_images)), ("--client", "1")):
+        out = tmp_path / whose[0].strip("-")
+        outcome = run_command("personalise", str(run.root), *whose, "--out", str(out), "--epochs", "1")
+        assert outcome.status == 0, outcome.err
+        assert outcome.out.startswith("NOT RELEASED: ")
+        assert "Do not share it" in outcome.out
+        told = json.loads((out / "personal.json").read_text())
+        images = 48 if whose[0] == "--data-dir" else 24
+        assert told["num_trained"] + told["num_held_out"] == images
+        assert told["model_sha256"] != told["run_model_sha256"]
+        answers = run_command("predict", str(out), str(tiny_images / "test" / "cat"), "--json")
+        assert len(json.loads(answers.out)) == 5
+    assert before == {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()}
+
+
+def test_a_personal_model_claims_no_privacy(run, tmp_path) -> None:
+    out = tmp_path / "mine"
+    assert run_command("personalise", str(run.root), "--client", "0", "--out", str(out)).status == 0
+    audited = run_command("audit", str(out))
+    assert audited.status == 2
+    assert "holds a personal model, which no epsilon covers" in audited.err
+    pytest.importorskip("onnxscript")
+    exported = run_command("export", str(out), "--out", str(tmp_path / "files"), "--formats", "onnx")
+    assert exported.status == 0, exported.err
+    told = json.loads((tmp_path / "files" / "export.json").read_text())
+    assert (told["privacy"]["epsilon"], told["privacy"]["verified"]) == (None, False)

@@ -38,6 +38,7 @@ def config(images: Path, out: Path) -> RunConfig:
             "training.learning-rate": 1.0,
             "training.learning-rate-decay": "cosine",
             "federation.model-average": 0.9,
+            "federation.server-optimizer": "adam",
             "privacy.epsilon": 8.0,
             "privacy.reproducible-noise": True,
             "runtime.workers": 1,

@@ -49,6 +49,13 @@ def test_details_hold_classes_and_the_confusion_matrix(evaluator):
     assert (dog["class"], dog["recall"], dog["precision"], dog["support"]) == ("dog", 1.0, 0.25, 1)
 
 
+def test_details_say_how_far_probabilities_are_from_the_truth(evaluator):
+    found = evaluator.evaluate(constant_model([0.0, np.log(4.0)])).details["calibration"]
+    assert found["confidence"] == pytest.approx(0.8)  # of dog, which one image of four is
+    assert found["error"] == pytest.approx(0.8 - 0.25)
+    assert [part["count"] for part in found["bins"]] == [4]
+
+
 def test_evaluating_changes_no_weights(evaluator):
     arrays = constant_model([1.0, 0.0])
     before = {name: value.copy() for name, value in arrays.items()}

@@ -63,6 +63,32 @@ def test_momentum_is_kept_across_rounds(folder):
     assert same(state.velocity, {name: np.full_like(a, 7.875) for name, a in START.items()})
 
 
+ADAPTIVE = {"federation.server-optimizer": "adam", "federation.server-momentum": 0.5}
+
+
+def test_both_moments_of_fedadam_survive_a_stop_to_the_bit(folder, tmp_path):
+    whole = coordinate(RunFolder(tmp_path / "whole"), clients(), rounds=5, changes=ADAPTIVE)
+    asked = clients()
+    coordinate(folder, asked, rounds=5, watcher=Watcher(stop_after=2), changes=ADAPTIVE)
+    state = coordinate(folder, asked, rounds=5, changes=ADAPTIVE)
+    assert same(state.arrays, whole.arrays)
+    assert same(state.velocity, whole.velocity)
+    assert same(state.second_moment, whole.second_moment)
+    kept = 0.99**5  # of the square of tau with which it begins; the rest is 4.5^2
+    expected = kept * 0.001**2 + (1 - kept) * 4.5**2
+    np.testing.assert_allclose(next(iter(state.second_moment.values())), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("before", "after"), [("sgd", "adam"), ("yogi", "sgd")])
+def test_a_run_is_not_resumed_with_moments_that_it_does_not_have(folder, before, after):
+    asked = clients()
+    begun = {"federation.server-optimizer": before}
+    coordinate(folder, asked, rounds=4, watcher=Watcher(stop_after=2), changes=begun)
+    with pytest.raises(CheckpointError, match="federation.server-optimizer = .* is not how .* began"):
+        coordinate(folder, asked, rounds=4, changes={"federation.server-optimizer": after})
+    assert len(lines(folder)) == 2
+
+
 AVERAGING = {"federation.model-average": 0.5, "federation.server-momentum": 0.0}
 
 

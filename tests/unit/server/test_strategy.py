@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from common.config import resolve
+from server.optimizers import Moments
 from server.strategy import FedAvg
 
 TEN = tuple(range(10))
@@ -46,8 +47,8 @@ def test_weights_depend_on_public_numbers_only(weighting, weight):
 
 def test_server_momentum_by_hand():
     plan = strategy(federation__server_momentum=0.5)
-    arrays, velocity = {"w": np.float32([1.0])}, {"w": np.float32([2.0])}
-    model, moved = plan.next_model(arrays, velocity, {"w": np.float32([3.0])})
-    assert moved["w"].tolist() == [4.0]
+    arrays, moments = {"w": np.float32([1.0])}, Moments(first={"w": np.float32([2.0])})
+    model, moved = plan.next_model(arrays, moments, {"w": np.float32([3.0])})
+    assert moved.first["w"].tolist() == [4.0]
     assert model["w"].tolist() == [5.0]
     assert arrays["w"].tolist() == [1.0]

@@ -28,7 +28,11 @@ def test_a_verified_run_exits_with_0(tmp_path: Path, app: typer.Typer) -> None:
     assert "Findings: none." in result.stdout
     assert f"Report: {folder.root / 'report.html'}" in result.stdout
     assert "\nserver's log   13 entries, signed by fedledger.server/" in result.stdout
-    assert [line.split()[0] for line in result.stdout.splitlines()[7:10]] == ["client", "0", "1"]
+    assert (
+        "\nworst served   class circle 70.0 %; client 0 70.0 %, deviation between clients 0.0 points\n"
+        in result.stdout
+    )
+    assert [line.split()[0] for line in result.stdout.splitlines()[8:11]] == ["client", "0", "1"]
 
 
 def test_an_error_exits_with_1_and_is_named(tmp_path: Path, app: typer.Typer) -> None:

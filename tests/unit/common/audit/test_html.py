@@ -12,11 +12,12 @@ import pytest
 
 from common.audit import AuditReport, inspect_run
 from common.audit.auditor import inspect
+from common.audit.fairness import ClientUtility
 from common.audit.html import render
 from common.audit.wording import epsilon_text
 from common.privacy.budget import PrivacyBudget
 from common.privacy.filter import filter_order
-from tests.run_folders import RunPlan, write_run
+from tests.run_folders import RunPlan, edit_counts, edit_recalls, write_run
 
 _HOSTILE = '<script>alert("1")</script>'
 
@@ -79,6 +80,7 @@ def test_the_page_is_complete_and_loads_nothing(tmp_path: Path) -> None:
         "rounds",
         "labels",
         "utility",
+        "fairness",
         "findings",
         "claim",
         "how",
@@ -90,8 +92,8 @@ def test_the_page_is_complete_and_loads_nothing(tmp_path: Path) -> None:
 
 def test_every_chart_has_a_name(tmp_path: Path) -> None:
     charts = re.findall(r'<svg class="(?:chart|bar)"[^>]*>', render(_report(tmp_path)))
-    # The curve, three charts over rounds, a bar for each client, a bar for each class.
-    assert len(charts) == 1 + 3 + 2 + 2
+    # The curve, three charts over rounds, two bars for each client, a bar for each class and for the one bin.
+    assert len(charts) == 1 + 3 + 2 * 2 + 2 + 1
     assert all(re.search(r'aria-label="[^"]+"', chart) for chart in charts)
 
 
@@ -100,6 +102,38 @@ def test_the_contents_lead_to_every_section(tmp_path: Path) -> None:
     names = re.findall(r'<a href="#([^"]+)"', text)
     assert names == re.findall(r'<section aria-labelledby="([^"]+)">', text)
     assert set(names) <= set(_Page(text).texts)
+
+
+def test_the_worst_served_are_named(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, RunPlan())
+    edit_recalls(folder, circle=0.25, square=0.75)
+    edit_counts(folder, [10, 40], [40, 10])
+    page = _Page(render(inspect_run(folder.root)))
+    assert page.texts["worst-class"] == "circle: 25.0 % of it is recognised"
+    assert (
+        page.texts["worst-client"] == "client 1: accuracy 35.0 %"
+    )  # 0.8 * 0.25 + 0.2 * 0.75; client 0 has 65 %
+    assert page.texts["calibration"] == "25.0 points"
+
+
+def test_where_label_counts_never_left_the_clients_none_is_named(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, RunPlan())
+    folder.partitions.unlink()
+    text = render(inspect_run(folder.root))
+    page = _Page(text)
+    assert "fairness" in page.texts
+    assert "worst-client" not in page.texts
+    assert "never leaves it" in text
+
+
+def test_of_many_clients_those_that_can_expect_least_are_listed(tmp_path: Path) -> None:
+    report = _report(tmp_path, clients=1)
+    crowd = tuple(ClientUtility(partition_id=i, accuracy=i / 100) for i in range(50))
+    fairness = dataclasses.replace(report.fairness, clients=crowd)
+    rows = render(dataclasses.replace(report, fairness=fairness)).partition("What each client can expect")[2]
+    listed = re.findall(r'<th scope="row">(\d+)</th>', rows.partition("</table>")[0])
+    assert listed == [str(number) for number in range(24)]
+    assert "the 24 of 50 clients that can expect least" in rows
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
@@ -159,6 +193,7 @@ def test_a_page_without_any_readable_ledger(tmp_path: Path) -> None:
     assert page.texts["verdict"].startswith("NOT verified")
     assert "labels" not in page.texts
     assert "utility" not in page.texts
+    assert "fairness" not in page.texts
 
 
 def test_where_a_filter_is_the_guarantee_the_page_says_so(tmp_path: Path) -> None:

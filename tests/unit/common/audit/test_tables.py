@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.audit.records import Evaluation, Partitions
+from common.audit.evaluation import Evaluation, Partitions
 from common.audit.tables import class_table, confusion_table, label_table, setting_tables
 from common.config import RunConfig
 

@@ -127,6 +127,7 @@ def test_settings_of_one_command_must_not_contradict_each_other():
         ("privacy.epsilon", "a finite number above 0"),
         ("privacy.delta", 'a number above 0 and below 1 or "auto"'),
         ("training.sample-rate", 'a number at least 1e-06 and at most 1 or "off"'),
+        ("federation.server-learning-rate", 'a number above 0 and at most 1000 or "auto"'),
         ("runtime.workers", 'a whole number at least 1 or "auto"'),
     ],
 )
