@@ -17,7 +17,7 @@ from common.audit.reading import Record, read_optional
 from common.config import RunConfig
 from common.data.transforms import BatchTransform
 from common.errors import CheckpointError, ConfigError
-from common.models import ModelSpec, build_model, load_arrays, model_spec
+from common.models import ModelSpec, build_model, load_arrays, spec_of
 from common.new_run import settings_of
 from common.run_folder import RunFolder
 
@@ -81,7 +81,7 @@ def load_trained(root: Path, device: torch.device) -> TrainedModel:
     return TrainedModel(
         folder=folder,
         config=config,
-        spec=model_spec(config.model.name),
+        spec=spec_of(config.model),
         classes=classes,
         network=network.to(device).eval().requires_grad_(False),
         device=device,
