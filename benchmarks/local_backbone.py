@@ -3,7 +3,7 @@
     python -m benchmarks.local_backbone --out resnet18.pth
     fedledger simulate --model finetune:resnet18 --set model.weights=resnet18.pth --set model.image-size=32
 
-Each of three hundred procedurally drawn images is a class of its own, and the network learns to tell which of
+Each of a thousand procedurally drawn images is a class of its own, and the network learns to tell which of
 them a random part of it, in other colours, was cut from. No photograph takes part, so the weights are far
 worse than public ones. Source: Dosovitskiy et al. 2014, "Discriminative Unsupervised Feature Learning with
 Exemplar Convolutional Neural Networks".
@@ -23,8 +23,8 @@ from torchvision.models import get_model
 from benchmarks.procedural_images import draw_images
 from common.models.finetune.backbone import Recipe, recipe_of
 
-_CLASSES = 300
-_BATCH = 64
+_CLASSES = 1000
+_BATCH = 128
 _LEAST_PART, _LARGEST_PART = 0.35, 0.9
 """Of an image's side; the rest is cut away."""
 _PEAK_RATE, _WARM_UP = 0.1, 0.1
@@ -98,7 +98,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     arguments.add_argument("--model", default="resnet18", help="of torchvision")
     arguments.add_argument("--image-size", type=int, default=32)
-    arguments.add_argument("--steps", type=int, default=800)
+    arguments.add_argument("--steps", type=int, default=1200)
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--out", type=Path, required=True)
     options = arguments.parse_args()

@@ -151,9 +151,7 @@ def choose_methods(wanted: tuple[str, ...], model: Explained, name: str) -> Choi
         remarks.append(f"no gradient passes the front of {name}: occlusion stands in its place")
     if model.last_convolution is None and "grad-cam" in names:
         names.remove("grad-cam")
-        remarks.append(
-            f"grad-cam is left out: {name} has no convolution"
-        )
+        remarks.append(f"grad-cam is left out: {name} has no convolution")
     if not names:
         raise ConfigError(f"{remarks[-1]}; choose --methods saliency, integrated-gradients or occlusion")
     return Choice(names=tuple(dict.fromkeys(names)), remarks=tuple(remarks))
