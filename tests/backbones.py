@@ -14,10 +14,9 @@ SMALL = "squeezenet1_1"
 
 def random_network(name: str = SMALL, *, seed: int = 0, num_classes: int = 1000) -> nn.Module:
     """Build a network; its norms hold the statistics of one batch, so that features tell images apart."""
-    special = {"init_weights": False, "aux_logits": True} if name == "googlenet" else {}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = get_model(name, weights=None, num_classes=num_classes, **special)
+        network = get_model(name, weights=None, num_classes=num_classes)
         norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
         for norm in norms:
             norm.momentum = 1.0
