@@ -67,5 +67,6 @@ def pinned(config: RunConfig) -> RunConfig:
     model = config.model
     if not is_finetune(model.name) or is_pinned(model.weights_digest):
         return config
+    finetune_image_size(model)
     digest = load_backbone(backbone_of(model.name), model.weights).digest
     return config.model_copy(update={"model": model.model_copy(update={"weights_digest": digest})})
