@@ -166,5 +166,5 @@ def require_digest(backbone: Backbone, name: str, wanted: str) -> None:
     if backbone.digest != wanted:
         raise ConfigError(
             f"the weights of {PREFIX}{name} here have the digest {backbone.digest[:16]}..., the run's have "
-            f"{wanted[:16]}...: give the run's own file, --set model.weights=FILE"
+            f"{wanted[:16]}...: give the run's own file (model.weights, or --weights)"
         )

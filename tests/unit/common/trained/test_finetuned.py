@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from common.config import ModelSettings, to_toml
 from common.data.folder import load_public
 from common.errors import ConfigError
+from common.models import pinned
 from common.models.finetune.weights import load_backbone
 from common.trained.attribution import USUAL, choose_methods, explained, heat_maps
 from common.trained.exporting import Order, write_files
@@ -69,3 +71,19 @@ def test_weights_that_are_gone_are_named(tmp_path: Path) -> None:
     trained = load_trained(write_trained(tmp_path / "run", f"finetune:{SMALL}", **settings).root, CPU)
     with pytest.raises(ConfigError, match=r"gone.pth' is not a file"):
         scores_of(trained, torch.zeros(1, 3, 224, 224, dtype=torch.uint8))
+
+
+def test_weights_may_have_moved_but_must_be_the_runs(trained: TrainedModel, tmp_path: Path) -> None:
+    load_backbone.cache_clear()
+    moved = (tmp_path / "weights.pth").rename(tmp_path / "moved.pth")
+    images = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    assert scores_of(load_trained(trained.folder.root, CPU, weights=moved), images).isfinite().all()
+    config = pinned(trained.config.model_copy(update={"model": moved_to(trained.config.model, moved)}))
+    trained.folder.config.write_text(to_toml(config))
+    other = write_weights(tmp_path / "other.pth", "resnet18", seed=1)
+    with pytest.raises(ConfigError, match="give the run's own file"):
+        scores_of(load_trained(trained.folder.root, CPU, weights=other), images)
+
+
+def moved_to(model: ModelSettings, path: Path) -> ModelSettings:
+    return model.model_copy(update={"weights": str(path)})
