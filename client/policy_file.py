@@ -67,6 +67,15 @@ class PolicyFile(Section):
             releases=frozenset(self.permitted_releases),
         )
 
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The models that may be trained, without the digests of weights that some of them must have."""
+        return tuple(entry.partition("@")[0] for entry in self.permitted_models)
+
+    def permits_model(self, name: str, weights_digest: str) -> bool:
+        """Say whether a model may be trained, on a backbone whose weights have a digest."""
+        return not {name, f"{name}@{weights_digest}"}.isdisjoint(self.permitted_models)
+
     def for_ledger(self, budget: PrivacyBudget) -> ClientPolicy:
         """Return what the client enforces on a ledger: of the ledger's budget and the file's, the smaller."""
         from client.policy import ClientPolicy

@@ -18,7 +18,7 @@ from common.data.shares import preparation_of
 from common.device import resolve_device
 from common.errors import FedLedgerError, LedgerTampered
 from common.ledger import Abort, Release, Reserve
-from common.models import build_loss, build_model, model_spec
+from common.models import build_loss, build_model, spec_of
 from common.privacy.mechanisms import PoissonGaussian
 from common.protocol import Proposal, TrainRequest, Update
 
@@ -94,9 +94,16 @@ def _reserve(site: Site, request: TrainRequest, noise_source: str) -> _Reserved:
         input_model=digest(request.arrays),
         server_nonce=request.server_nonce,
         code_digest=code_digest(),
-        libraries={name: version(name) for name in _LIBRARIES},
+        libraries=_what_computes(site),
     )
     return _Reserved(site.ledger.append(body).sequence, body, charge)
+
+
+def _what_computes(site: Site) -> dict[str, str]:
+    """Return the versions of libraries, and of the frozen front, if any: its weights are no code."""
+    versions = {name: version(name) for name in _LIBRARIES}
+    front = spec_of(site.config.model).front
+    return versions | ({"front": front.version} if front else {})
 
 
 def _repeatable(site: Site, request: TrainRequest) -> _Reserved | None:
@@ -176,7 +183,7 @@ def _trainer(site: Site, proposal: Proposal) -> DPTrainer:
 def _rule(site: Site, proposal: Proposal) -> OptimizerSettings:
     training = proposal.training
     clip = proposal.max_grad_norm if proposal.private else None
-    rate = training.rate(auto=model_spec(site.config.model.name).auto_rates.rate(clip))
+    rate = training.rate(auto=spec_of(site.config.model).auto_rates.rate(clip))
     return OptimizerSettings(name=training.optimizer, learning_rate=rate, momentum=training.momentum)
 
 

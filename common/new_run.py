@@ -48,7 +48,11 @@ def with_absolute_paths(config: RunConfig, root: Path) -> RunConfig:
         "ledgers": str(home) if home else "",
         "feature_cache": str(Path(cache).expanduser().absolute()) if cache else "",
     }
-    return config.model_copy(update={"runtime": config.runtime.model_copy(update=paths)})
+    model, weights = config.model, config.model.weights
+    if weights != "auto":
+        model = model.model_copy(update={"weights": str(Path(weights).expanduser().absolute())})
+    runtime = config.runtime.model_copy(update=paths)
+    return config.model_copy(update={"model": model, "runtime": runtime})
 
 
 def settings_of(root: Path, changes: Settings | None = None) -> RunConfig:

@@ -8,6 +8,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from common.config import resolve, to_toml
 from common.data.shares import preparation_of, public_images_of
+from common.models import pinned
 from common.run_folder import RunFolder, exclusively, run_root, write_atomically
 from server.copies import LedgerCopies, keep_copies
 from server.evaluation import Evaluator
@@ -28,14 +29,14 @@ def main(grid: Grid, context: Context) -> None:
     The test images are public; no client's records are read here.
     """
     torch.set_num_threads(1)  # sums in one order, so that a loss does not depend on the machine's cores
-    config = resolve(context.run_config)
+    config = pinned(resolve(context.run_config))
     folder = RunFolder(run_root(config.runtime.out, context.run_id))
     if not folder.config.exists():
         write_atomically(folder.config, to_toml(config).encode())
     preparation = preparation_of(config)  # refuses here what every client would
     evaluator = Evaluator(
         public_images_of(config),
-        model=config.model.name,
+        model=config.model,
         loss=config.training.loss,
         device=preparation.device,
         workers=preparation.workers,

@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_m
 from sklearn.metrics import precision_recall_fscore_support as per_class_scores
 
 from common.arrays import Arrays
+from common.config import ModelSettings
 from common.data import ImageData
 from common.data.features import Preparation
 from common.models import build_loss, build_model, load_arrays
@@ -45,7 +46,7 @@ class Evaluator:
         self,
         test: ImageData,
         *,
-        model: str,
+        model: ModelSettings,
         loss: str,
         device: torch.device,
         workers: int = 1,
@@ -56,7 +57,7 @@ class Evaluator:
         )
         self._workers = workers
         self._test = preparation.records(test)
-        network = build_model(model, num_classes=len(test.classes)).eval()
+        network = build_model(model.name, num_classes=len(test.classes)).eval()
         self._network = network.to(device).to(memory_format=torch.channels_last)  # quicker
         self._loss = build_loss(loss)
         self._transform = preparation.transform()

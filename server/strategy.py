@@ -9,7 +9,7 @@ import numpy as np
 
 from common.arrays import Arrays
 from common.config import RunConfig
-from common.models import model_spec
+from common.models import spec_of
 from common.protocol import Proposal
 from server.averaging import averaged
 from server.optimizers import Moments, stepped
@@ -55,7 +55,7 @@ class FedAvg:
         fixed = None if privacy.noise_multiplier == "auto" else privacy.noise_multiplier
         target = None if privacy.target_epsilon == "auto" else privacy.target_epsilon
         clip = privacy.max_grad_norm if privacy.enabled else None
-        auto = model_spec(self.config.model.name).auto_rates.rate(clip)
+        auto = spec_of(self.config.model).auto_rates.rate(clip)
         return Proposal(
             training=self.config.training.in_round(
                 number, self.config.federation.num_server_rounds, auto=auto

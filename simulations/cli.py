@@ -77,7 +77,8 @@ def simulate(
     model: Annotated[
         str | None,
         typer.Option(
-            help="patch-linear, scatter-linear, scatter-cnn, cnn-patches, cnn-small, cnn, cnn-tanh."
+            help="patch-linear, finetune:resnet18 (or another network of torchvision), scatter-linear, "
+            "scatter-cnn, cnn-patches, cnn-small, cnn, cnn-tanh."
         ),
     ] = None,
     epsilon: Annotated[float | None, typer.Option(help="Lifetime budget of each client.")] = None,

@@ -20,7 +20,7 @@ from common.errors import LedgerError
 from common.ledger import Ledger
 from common.ledger.keys import passphrase_from_environment
 from common.ledger.rotation import current_key
-from common.models import build_model
+from common.models import build_model, pinned
 from common.new_run import new_root, settings_to_resume, with_absolute_paths
 from common.privacy.budget import check_delta
 from common.run_folder import LedgerHome, RunFolder, write_atomically
@@ -60,7 +60,7 @@ def simulate(config: RunConfig, *, observer: RunObserver | None = None) -> Simul
     Privacy: every client charges its own ledger in the folder. The audit's epsilon composes all of it.
     """
     root = new_root(config)
-    config = with_absolute_paths(config, root)
+    config = pinned(with_absolute_paths(config, root))
     _check(config)
     folder = RunFolder(root)
     write_atomically(folder.config, to_toml(config).encode())

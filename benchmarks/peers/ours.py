@@ -19,7 +19,7 @@ from benchmarks.round import Bystander, settings
 from benchmarks.scale import peak_mebibytes
 from common.arrays import Arrays
 from common.config import RunConfig, resolve
-from common.models.registry import MODELS, ModelSpec
+from common.models import MODELS, ModelSpec
 from server.evaluation import Evaluation, Evaluator
 from simulations import simulate
 

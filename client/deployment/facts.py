@@ -16,6 +16,8 @@ from common.run_folder import LedgerHome
 _PARTITION = re.compile(r"(\d{1,6})/(\d{1,6})")
 _SETTABLE = frozenset(
     {
+        "model.image-size",
+        "model.weights",
         "runtime.device",
         "runtime.feature-cache",
         "runtime.max-physical-batch-size",
@@ -82,12 +84,16 @@ def partition_of(text: str, number: int | None, settings: Settings, state: Path,
 def _facts(
     number: int, settings: Mapping[str, Any], state: Path, policy: PolicyFile, *, whole_folder: bool
 ) -> Facts:
-    terms = {
+    terms: Settings = {
         "privacy.epsilon": policy.epsilon,
         "privacy.delta": policy.delta,
         "privacy.accounting": policy.accounting,
         "privacy.amend-ledgers": policy.amend_ledgers,
     }
+    if policy.model_names:
+        terms["model.name"] = policy.model_names[0]
+    if (weights := settings.get("model.weights", "auto")) != "auto":
+        terms["model.weights"] = str(Path(str(weights)).expanduser().absolute())
     return Facts(
         number=number,
         config=resolve(dict(settings), terms),

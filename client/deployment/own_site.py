@@ -18,13 +18,16 @@ from common.data.features import Preparation
 from common.data.shares import preparation_of, shares_of, split_of
 from common.errors import ConfigError, PolicyRefused
 from common.ledger import Ledger, parse_lines
-from common.models import MODELS, model_spec
+from common.models import MODELS, image_size_of
+from common.models.finetune.backbone import EXAMPLE, backbone_of, is_finetune
+from common.models.finetune.weights import is_pinned
 from common.privacy.budget import PrivacyBudget
 
-_THEIRS = frozenset({"data.augmentation", "runtime.seed"})
+_THEIRS = frozenset({"data.augmentation", "model.weights-digest", "runtime.seed"})
 _OURS = (
     "data.",
     "runtime.",
+    "model.weights",
     "privacy.epsilon",
     "privacy.delta",
     "privacy.accounting",
@@ -91,19 +94,22 @@ class OwnSite:
         return self._inputs
 
     def _merged(self, theirs: Settings) -> RunConfig:
-        """Lay the site's own settings over the server's."""
+        """Lay the site's own settings over the server's; weights are of use to a backbone alone."""
         ours = {name: value for name, value in self._facts.config.flat().items() if _is_ours(name)}
+        if not is_finetune(str(theirs.get("model.name", ""))):
+            del ours["model.weights"]
         return resolve({name: value for name, value in theirs.items() if not _is_ours(name)}, ours)
 
     def _refuse(self, config: RunConfig) -> None:
-        permitted = self._facts.policy.permitted_models
         name = config.model.name
-        if name not in permitted:
-            known = ", ".join(permitted) or "none"
+        if not self._facts.policy.permits_model(name, config.model.weights_digest):
+            known = ", ".join(self._facts.policy.permitted_models) or "none"
             raise PolicyRefused(f"model {name[:40]!r} is not among those its policy permits ({known})")
+        if is_finetune(name) and not is_pinned(config.model.weights_digest):
+            raise PolicyRefused(f"model {name[:40]!r} was proposed without the digest of its weights")
         if config.privacy.reproducible_noise and not self._facts.policy.permit_reproducible_noise:
             raise PolicyRefused("reproducible noise is not private, and its policy does not permit it")
-        size = model_spec(name).image_size
+        size = image_size_of(config.model)
         if size != self._image_size:
             raise ConfigError(
                 f"model {name!r} takes images of {size} pixels, but this client's ledger is for images of "
@@ -144,12 +150,13 @@ def _is_ours(name: str) -> bool:
 
 def _image_size(facts: Facts) -> int:
     """Return the size of images to which the ledger commits: that of the first permitted model."""
-    for name in facts.policy.permitted_models:
-        if name not in MODELS:
-            raise ConfigError(
-                f"permitted-models names {name!r}, which is not a model: give some of {', '.join(MODELS)}"
-            )
-    return model_spec((facts.policy.permitted_models or list(MODELS))[0]).image_size
+    for name in facts.policy.model_names:
+        if is_finetune(name):
+            backbone_of(name)
+        elif name not in MODELS:
+            known = ", ".join([*MODELS, EXAMPLE])
+            raise ConfigError(f"permitted-models names {name!r}, which is not a model: give some of {known}")
+    return image_size_of(facts.config.model)
 
 
 def _records(facts: Facts) -> ImageData:

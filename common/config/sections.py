@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -105,8 +106,39 @@ class ModelSettings(Section):
     name: str = Field(
         "cnn",
         description="A model of the registry: patch-linear, scatter-linear, scatter-cnn, cnn-patches, "
-        "cnn-small, cnn, cnn-tanh.",
+        "cnn-small, cnn, cnn-tanh; or finetune:NAME, a linear model on the frozen features of torchvision's "
+        "network NAME, such as finetune:resnet18.",
     )
+    weights: str = Field(
+        "auto",
+        description="Weights of finetune:NAME: a state dict's file (.pth or .safetensors); "
+        '"auto" is torchvision\'s public ones, downloaded once.',
+    )
+    weights_digest: str = Field(
+        "auto",
+        description="SHA-256 that the weights of finetune:NAME must have; a run notes its own here.",
+    )
+    image_size: Annotated[int, Field(ge=8, le=1024)] | Literal["auto"] = Field(
+        "auto",
+        description="Height and width in pixels to which finetune:NAME has images resized; "
+        '"auto" is what its public weights are for: 224, or 299 for inception_v3.',
+    )
+
+    @model_validator(mode="after")
+    def _only_of_a_backbone(self) -> Self:
+        names = ("weights", "weights_digest", "image_size")
+        chosen = [name.replace("_", "-") for name in names if getattr(self, name) != "auto"]
+        if chosen and not self.name.startswith("finetune:"):
+            raise ConfigError(
+                f"model.{chosen[0]} does not go with model {self.name[:40]!r}: leave it out, or choose "
+                "finetune:NAME"
+            )
+        if self.weights_digest != "auto" and not re.fullmatch("[0-9a-f]{64}", self.weights_digest):
+            raise ConfigError(
+                f"model.weights-digest = {self.weights_digest[:80]!r} is not a SHA-256: give 64 digits "
+                '0-9a-f, or "auto"'
+            )
+        return self
 
 
 class PrivacySettings(Section):

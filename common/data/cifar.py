@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from socket import getdefaulttimeout, setdefaulttimeout
 from typing import Any
 
 import numpy as np
 
 from common.data.images import DataSplit, ImageData, hold_images
+from common.downloads import impatient
 from common.errors import DataError
 
 _TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
-_DOWNLOAD_TIMEOUT_SECONDS = 30.0
 
 
 def default_root() -> Path:
@@ -56,21 +53,10 @@ def _open(dataset: str, root: Path, *, train: bool) -> Any:
 
 def _download(kind: Any, dataset: str, root: Path, *, train: bool) -> Any:
     try:
-        with _socket_timeout(_DOWNLOAD_TIMEOUT_SECONDS):
+        with impatient():
             return kind(str(root), train=train, download=True)
     except (OSError, RuntimeError, HTTPException) as error:
         raise DataError(
             f"{_TITLES[dataset]} is not in {root} and could not be downloaded ({type(error).__name__}): "
             "use --dataset folder --data-dir DIR for images of your own, or --dataset synthetic"
         ) from error
-
-
-@contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    """Give up on a silent network: torchvision itself would wait for ever."""
-    before = getdefaulttimeout()
-    setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        setdefaulttimeout(before)

@@ -17,11 +17,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from common.config import ModelSettings
 from common.data.feature_cache import FeatureCache
 from common.data.images import ImageData, Records
 from common.data.transforms import BatchTransform, draw_choices
 from common.errors import ConfigError
-from common.models import model_spec
+from common.models import spec_of
 from common.models.front import Front, FrontFunction
 
 WITH_FRONT: tuple[str, ...] = ("none", "flip")
@@ -80,7 +81,7 @@ class Preparation:
     """What becomes of images before a model sees them.
 
     Args:
-        model: a name of the registry.
+        model: which it is.
         augmentation: of training; `none` for evaluation.
         device: where the model runs.
         workers: threads that compute features.
@@ -90,7 +91,7 @@ class Preparation:
         ConfigError: when the model is unknown, or cannot have the augmentation.
     """
 
-    model: str
+    model: ModelSettings
     augmentation: str
     device: torch.device
     workers: int = 1
@@ -99,13 +100,14 @@ class Preparation:
     def __post_init__(self) -> None:
         if self._front is not None and self.augmentation not in WITH_FRONT:
             raise ConfigError(
-                f"data.augmentation = {self.augmentation!r} does not go with model {self.model!r}, whose "
-                f"features are computed once: --set data.augmentation={' or '.join(reversed(WITH_FRONT))}"
+                f"data.augmentation = {self.augmentation!r} does not go with model {self.model.name!r}, "
+                "whose features are computed once: "
+                f"--set data.augmentation={' or '.join(reversed(WITH_FRONT))}"
             )
 
     @property
     def _front(self) -> Front | None:
-        return model_spec(self.model).front
+        return spec_of(self.model).front
 
     @property
     def _views(self) -> int:

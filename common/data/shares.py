@@ -14,7 +14,7 @@ from common.data import DataSplit, ImageData, load_data, partition
 from common.data.features import Preparation
 from common.data.folder import load_public
 from common.device import resolve_device
-from common.models import model_spec
+from common.models import image_size_of
 
 _loading = threading.RLock()
 
@@ -29,7 +29,7 @@ def preparation_of(config: RunConfig, *, augmentation: str | None = None) -> Pre
         ConfigError: when model and augmentation do not go together, or the device is not there.
     """
     return Preparation(
-        model=config.model.name,
+        model=config.model,
         augmentation=config.data.augmentation if augmentation is None else augmentation,
         device=resolve_device(config.runtime.device),
         workers=config.runtime.num_workers,
@@ -44,7 +44,7 @@ def split_of(config: RunConfig) -> DataSplit:
         DataError: when they cannot be read.
     """
     with _loading:
-        return _split(config.data, model_spec(config.model.name).image_size, config.runtime.seed)
+        return _split(config.data, image_size_of(config.model), config.runtime.seed)
 
 
 def public_images_of(config: RunConfig) -> ImageData:
@@ -55,7 +55,7 @@ def public_images_of(config: RunConfig) -> ImageData:
     """
     place = Path(config.data.data_dir).expanduser()
     if config.data.dataset == "folder" and (place / "test").is_dir() and not (place / "train").exists():
-        return load_public(place, image_size=model_spec(config.model.name).image_size)
+        return load_public(place, image_size=image_size_of(config.model))
     return split_of(config).test
 
 
@@ -65,7 +65,7 @@ def shares_of(config: RunConfig) -> list[NDArray[np.int64]]:
     Raises:
         DataError: when a client would hold too few records.
     """
-    image_size = model_spec(config.model.name).image_size
+    image_size = image_size_of(config.model)
     with _loading:
         return _shares(config.data, image_size, config.runtime.seed, config.federation.num_clients)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from common.models.finetune.model import pinned
 from common.models.losses import LOSSES, ExampleLoss, build_loss
-from common.models.registry import MODELS, ModelSpec, build_model, model_spec
+from common.models.registry import MODELS, build_model, image_size_of, model_spec, spec_of
 from common.models.safety import refuse_unsafe_layers
+from common.models.spec import ModelSpec
 from common.models.weights import initial_arrays, load_arrays, model_arrays, refuse_misfit
 
 __all__ = [
@@ -14,10 +16,13 @@ __all__ = [
     "ModelSpec",
     "build_loss",
     "build_model",
+    "image_size_of",
     "initial_arrays",
     "load_arrays",
     "model_arrays",
     "model_spec",
+    "pinned",
     "refuse_misfit",
     "refuse_unsafe_layers",
+    "spec_of",
 ]

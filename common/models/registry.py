@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from torch import nn
 
-from common.models.front import Front
+from common.config import ModelSettings
+from common.models.finetune.backbone import EXAMPLE, is_finetune
+from common.models.finetune.model import build_head, finetune_image_size, finetune_spec
 from common.models.heads import build_convolutional_head, build_linear_head
 from common.models.lenet import build_lenet
 from common.models.patches.front import IMAGE_SIZE as PATCHES_IMAGE_SIZE
@@ -16,62 +16,9 @@ from common.models.patches.front import PATCHES
 from common.models.safety import refuse_unsafe_layers
 from common.models.scattering.front import IMAGE_SIZE, SCATTERING
 from common.models.small import build_small, build_small_from_patches
+from common.models.spec import AutoRates, ModelSpec
 from common.models.tempered import build_tempered
 from common.names import require_known
-
-
-@dataclass(frozen=True, kw_only=True)
-class AutoRates:
-    """What learning-rate = "auto" means for a model.
-
-    Tried at default settings for `cnn` and `patch-linear`; a first guess for the others. `personal` was tried
-    for `cnn-patches` and `patch-linear`.
-
-    Args:
-        clipped: with privacy, for a clip of 1.
-        plain: without privacy, where gradients are not clipped.
-        personal: of a personal model, which goes on from a trained one in batches of 32.
-        always_clipped: whether gradients exceed any usual clip, so that a step follows the clip, and the
-            rate has to make up for it.
-    """
-
-    clipped: float
-    plain: float
-    personal: float = 0.05
-    always_clipped: bool = False
-
-    def rate(self, max_grad_norm: float | None) -> float:
-        """Return the learning rate for a clip, or for training without privacy (None)."""
-        if max_grad_norm is None:
-            return self.plain
-        return self.clipped / max_grad_norm if self.always_clipped else self.clipped
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSpec:
-    """One model of the registry.
-
-    Args:
-        name: as in the settings.
-        summary: one line for help texts and reports.
-        image_size: height and width in pixels of its input.
-        build: makes what is trained, freshly initialised, for a number of classes.
-        front: frozen function whose features it takes in place of images; None for images themselves.
-        auto_rates: its learning rates where the settings name none.
-    """
-
-    name: str
-    summary: str
-    image_size: int
-    build: Callable[[int], nn.Module]
-    front: Front | None = None
-    auto_rates: AutoRates = AutoRates(clipped=1.2, plain=0.15)
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of what `build`'s network takes of one record."""
-        return self.front.output_shape if self.front else (3, self.image_size, self.image_size)
-
 
 _FILTERS = 64
 
@@ -133,20 +80,42 @@ MODELS: dict[str, ModelSpec] = {
 
 
 def model_spec(name: str) -> ModelSpec:
-    """Look up a model.
+    """Look up a model, with the other settings of models at their defaults.
 
     Raises:
         ConfigError: the name is unknown; the message holds the nearest one.
     """
-    return MODELS[require_known("model", name, MODELS)]
+    return spec_of(ModelSettings(name=name))
+
+
+def spec_of(settings: ModelSettings) -> ModelSpec:
+    """Return the model that settings name.
+
+    Raises:
+        ConfigError: the name is unknown, or the weights of a backbone cannot be had.
+    """
+    if is_finetune(settings.name):
+        return finetune_spec(settings)
+    return MODELS[require_known("model", settings.name, [*MODELS, EXAMPLE])]
+
+
+def image_size_of(settings: ModelSettings) -> int:
+    """Return height and width in pixels of what a model sees; no weights are needed to know.
+
+    Raises:
+        ConfigError: the name is unknown, or the model cannot see images of the size that is set.
+    """
+    if is_finetune(settings.name):
+        return finetune_image_size(settings)
+    return spec_of(settings).image_size
 
 
 def build_model(name: str, *, num_classes: int) -> nn.Module:
-    """Build a model, freshly initialised from torch's global random state.
+    """Build what is trained of a model, freshly initialised from torch's global random state.
 
     Raises:
         ConfigError: the name is unknown, or the model has a layer that DP-SGD must refuse.
     """
-    model = model_spec(name).build(num_classes)
+    model = build_head(name, num_classes) if is_finetune(name) else model_spec(name).build(num_classes)
     refuse_unsafe_layers(model)
     return model

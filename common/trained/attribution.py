@@ -32,7 +32,7 @@ class Explained:
     Args:
         scores: pixels [batch, 3, height, width] to scores [batch, classes].
         module: the same, where gradients can reach the pixels.
-        last_convolution: of what was trained, if it has one.
+        last_convolution: of what was trained, or else of its backbone, if there is one.
     """
 
     scores: Callable[[Tensor], Tensor]
@@ -54,7 +54,8 @@ def explained(trained: TrainedModel) -> Explained:
         answers: Tensor = trained.network(prepare(pixels.round().to(torch.uint8)))
         return answers
 
-    convolutions = [layer for layer in trained.network.modules() if isinstance(layer, nn.Conv2d)]
+    layers = (module or trained.network).modules()
+    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
     return Explained(
         scores=module or scores, module=module, last_convolution=convolutions[-1] if convolutions else None
     )
@@ -150,7 +151,7 @@ def choose_methods(wanted: tuple[str, ...], model: Explained, name: str) -> Choi
         remarks.append(f"no gradient passes the front of {name}: occlusion stands in its place")
     if model.last_convolution is None and "grad-cam" in names:
         names.remove("grad-cam")
-        remarks.append(f"grad-cam is left out: what is trained of {name} has no convolution")
+        remarks.append(f"grad-cam is left out: {name} has no convolution")
     if not names:
         raise ConfigError(f"{remarks[-1]}; choose --methods saliency, integrated-gradients or occlusion")
     return Choice(names=tuple(dict.fromkeys(names)), remarks=tuple(remarks))

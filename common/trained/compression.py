@@ -71,11 +71,14 @@ class Int8Convolution(nn.Module):
 
 
 def quantised(model: WholeModel) -> WholeModel:
-    """Return a copy whose linear and convolution layers hold int8 weights; its front stays as it is."""
+    """Return a copy whose linear and convolution layers hold int8 weights, those of a backbone as well.
+
+    Layers of a backbone's attention stay as they are: attention reads their weights past them.
+    """
     smaller = copy.deepcopy(model)
-    if isinstance(smaller.network, nn.Linear | nn.Conv2d):
-        smaller.network = _quantised_layer(smaller.network)
-    for parent in list(smaller.network.modules()):
+    for parent in list(smaller.modules()):
+        if isinstance(parent, nn.MultiheadAttention):
+            continue
         for name, layer in list(parent.named_children()):
             setattr(parent, name, _quantised_layer(layer))
     return smaller

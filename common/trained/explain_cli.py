@@ -10,6 +10,7 @@ import typer
 
 from common.errors import ConfigError, DataError
 from common.ledger.display import printable
+from common.trained.options import WeightsOption
 
 if TYPE_CHECKING:
     from common.trained.attribution import Explained
@@ -38,6 +39,7 @@ def explain(
         str, typer.Option(help="Of saliency, integrated-gradients, grad-cam and occlusion, with commas.")
     ] = "saliency,integrated-gradients,grad-cam",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    weights: WeightsOption = None,
 ) -> None:
     """Draw which pixels a run's model goes by: a sheet of images, predictions and heat maps.
 
@@ -52,7 +54,7 @@ def explain(
     from common.trained.attribution import choose_methods, explained
     from common.trained.loading import load_trained
 
-    trained = load_trained(run, resolve_device(device))
+    trained = load_trained(run, resolve_device(device), weights=weights)
     model = explained(trained)
     choice = choose_methods(tuple(name.strip() for name in methods.split(",")), model, trained.spec.name)
     readable, bad = _read(trained, images)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from common.errors import ConfigError
+from common.trained.options import WeightsOption
 
 if TYPE_CHECKING:
     from common.trained.exporting import Order
+    from common.trained.loading import TrainedModel
     from common.trained.measuring import Measured
 
 _USUAL_IMAGES = 2000
@@ -33,6 +35,7 @@ def export(
     images: Annotated[int, typer.Option(help="Most test images that each file is run on; 0 for all.")] = (
         _USUAL_IMAGES
     ),
+    weights: WeightsOption = None,
 ) -> None:
     """Write a run's model for other programs, and hold every file against the original.
 
@@ -46,7 +49,12 @@ def export(
     order = _order(formats, quantize, prune)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out} is not an empty folder: choose one that is new or empty")
-    _export(run, order, out, data_dir, images)
+    import torch
+
+    from common.trained.loading import load_trained
+
+    trained = load_trained(run, torch.device("cpu"), weights=weights)
+    _export(trained, order, out, data_dir, images)
 
 
 def _order(formats: str, quantize: str | None, prune: float | None) -> Order:
@@ -64,16 +72,12 @@ def _order(formats: str, quantize: str | None, prune: float | None) -> Order:
     return Order(formats=tuple(names), int8=quantize is not None, prune=prune)
 
 
-def _export(run: Path, order: Order, out: Path, data_dir: Path | None, images: int) -> None:
-    import torch
-
+def _export(trained: TrainedModel, order: Order, out: Path, data_dir: Path | None, images: int) -> None:
     from common.run_folder import write_atomically
     from common.trained.export_table import as_markdown, as_record, head_line
     from common.trained.exporting import test_images, write_files
-    from common.trained.loading import load_trained
     from common.trained.provenance import describe
 
-    trained = load_trained(run, torch.device("cpu"))
     test = test_images(trained, data_dir, images)
     typer.echo(head_line())
     done = write_files(trained, order, out, test, _show)

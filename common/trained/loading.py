@@ -17,7 +17,7 @@ from common.audit.reading import Record, read_optional
 from common.config import RunConfig
 from common.data.transforms import BatchTransform
 from common.errors import CheckpointError, ConfigError
-from common.models import ModelSpec, build_model, load_arrays, model_spec
+from common.models import ModelSpec, build_model, load_arrays, spec_of
 from common.new_run import settings_of
 from common.run_folder import RunFolder
 
@@ -56,18 +56,20 @@ class TrainedModel:
         return lambda images: front(images.to(self.device))
 
 
-def load_trained(root: Path, device: torch.device) -> TrainedModel:
+def load_trained(root: Path, device: torch.device, *, weights: Path | None = None) -> TrainedModel:
     """Load the model of a run folder, which is not written to.
 
     Args:
         root: the run's folder, wherever it has been moved to.
         device: where the model is to run.
+        weights: of its backbone, in another file than the run had; they must be the same.
 
     Raises:
         CheckpointError: when it is no run folder, holds no model yet, or holds a damaged one.
         ConfigError: when its settings name a model that this installation lacks.
     """
-    config = settings_of(root)
+    moved = {} if weights is None else {"model.weights": str(weights.expanduser().absolute())}
+    config = settings_of(root, moved)
     folder = RunFolder(Path(config.runtime.out))
     classes = _class_names(folder, root)
     arrays = _read_arrays(folder.model, root)
@@ -81,7 +83,7 @@ def load_trained(root: Path, device: torch.device) -> TrainedModel:
     return TrainedModel(
         folder=folder,
         config=config,
-        spec=model_spec(config.model.name),
+        spec=spec_of(config.model),
         classes=classes,
         network=network.to(device).eval().requires_grad_(False),
         device=device,

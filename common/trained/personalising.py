@@ -121,7 +121,7 @@ def _divide(
 
 def _prepared(trained: TrainedModel, images: ImageData, plan: Plan) -> _Task:
     preparation = Preparation(
-        model=trained.spec.name,
+        model=trained.config.model,
         augmentation="none",
         device=trained.device,
         workers=trained.config.runtime.num_workers,

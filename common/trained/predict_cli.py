@@ -11,6 +11,7 @@ import typer
 
 from common.errors import ConfigError
 from common.ledger.display import printable
+from common.trained.options import WeightsOption
 
 if TYPE_CHECKING:
     from common.trained.predicting import Prediction
@@ -27,6 +28,7 @@ def predict(
     top: Annotated[int, typer.Option(help="Most probable classes that are named.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    weights: WeightsOption = None,
 ) -> None:
     """Say what images show, with the model that a run has trained.
 
@@ -40,7 +42,7 @@ def predict(
     from common.trained.pictures import read_pictures
     from common.trained.predicting import predict as answers
 
-    trained = load_trained(run, resolve_device(device))
+    trained = load_trained(run, resolve_device(device), weights=weights)
     pictures = read_pictures(images, image_size=trained.spec.image_size)
     found = answers(trained, pictures, top=top)
     raise typer.Exit(_print_json(found) if as_json else _print_lines(found))

@@ -73,7 +73,9 @@ def _settings(
     defaults: Settings = {TIMEOUT_KEY: TIMEOUT_SECONDS, "runtime.ledgers": str(state.absolute() / "ledgers")}
     counted: Settings = {} if clients is None else {CLIENTS_KEY: clients}  # a resumed run waits for as many
     settings = resolve({**defaults, **counted, **file, **joined})
-    return with_absolute_paths(_with_images_found(settings), new_root(settings))
+    from common.models import pinned
+
+    return pinned(with_absolute_paths(_with_images_found(settings), new_root(settings)))
 
 
 def _with_images_found(config: RunConfig) -> RunConfig:

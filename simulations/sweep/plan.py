@@ -191,10 +191,10 @@ def _check_run(config: RunConfig, run: SweepRun) -> None:
     if config.runtime.out != "auto":
         raise ConfigError("runtime.out is for one run: name the folder of a sweep with --out")
     from common.data.shares import preparation_of  # torch takes seconds; --help needs none
-    from common.models import model_spec
+    from common.models import spec_of
 
     try:
-        model_spec(config.model.name)
+        spec_of(config.model)
         preparation_of(config)
     except ConfigError as error:
         raise ConfigError(f"with {run.label}: {error}") from None

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from common.config import ModelSettings
 from common.data import ImageData
 from common.models import initial_arrays
 from server.evaluation import Evaluator
@@ -16,7 +17,7 @@ def evaluator() -> Evaluator:
     images = torch.zeros((4, 3, 32, 32), dtype=torch.uint8)
     images[3] = 255
     test = ImageData(images=images, labels=torch.tensor(LABELS), classes=("cat", "dog"))
-    return Evaluator(test, model="cnn", loss="cross-entropy", device=torch.device("cpu"))
+    return Evaluator(test, model=ModelSettings(name="cnn"), loss="cross-entropy", device=torch.device("cpu"))
 
 
 def constant_model(logits: list[float], name: str = "cnn") -> dict:
@@ -69,7 +70,11 @@ def test_a_model_with_a_front_is_measured_on_features_of_the_test_images(workers
     images = torch.zeros((4, 3, 32, 32), dtype=torch.uint8)
     images[3] = 255
     test = ImageData(images=images, labels=torch.tensor(LABELS), classes=("cat", "dog"))
-    settings = {"model": "scatter-linear", "loss": "cross-entropy", "device": torch.device("cpu")}
+    settings = {
+        "model": ModelSettings(name="scatter-linear"),
+        "loss": "cross-entropy",
+        "device": torch.device("cpu"),
+    }
     evaluator = Evaluator(test, **settings, workers=workers)
     assert evaluator.evaluate(constant_model([1.0, 0.0], "scatter-linear")).metrics["accuracy"] == 0.75
     arrays = initial_arrays("scatter-linear", num_classes=2, seed=0)

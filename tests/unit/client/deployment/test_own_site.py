@@ -17,6 +17,8 @@ from common.data import features, shares
 from common.data.shares import shares_of, split_of
 from common.errors import ConfigError, PolicyRefused
 from common.ledger import read_ledger
+from common.models.finetune.weights import load_backbone
+from tests.backbones import SMALL, write_weights
 
 POLICY = PolicyFile(
     epsilon=4.0,
@@ -209,3 +211,60 @@ def test_features_are_computed_once_for_all_messages_of_a_run(facts, monkeypatch
     assert computed == [1, 2]
     with pytest.raises(ConfigError, match="does not go with model 'scatter-linear'"):
         site.open(context(**{"data.augmentation": "flip-crop"}, **scatter))
+
+
+FINETUNE = f"finetune:{SMALL}"
+
+
+@pytest.fixture
+def backbone_site(images, tmp_path):
+    """A site that has weights of its own, and the digest of these."""
+    load_backbone.cache_clear()
+    weights = write_weights(tmp_path / "weights.pth")
+    settings = {"model.weights": str(weights), "model.image-size": 32}
+
+    def make(*models: str) -> OwnSite:
+        rules = policy(permitted_models=list(models or (FINETUNE, "cnn")))
+        return OwnSite(own_folder(images, 7, settings, tmp_path / "state", rules))
+
+    return make, load_backbone(SMALL, str(weights)).digest
+
+
+def proposed(digest: str = "auto", **settings) -> Context:
+    theirs = {"model.name": FINETUNE, "model.weights-digest": digest, "model.image-size": 32}
+    return context(**(theirs | settings))
+
+
+def test_a_site_trains_on_its_own_copy_of_the_servers_weights(backbone_site, tmp_path):
+    make, digest = backbone_site
+    opened = make().open(proposed(digest, **{"model.weights": "/of/the/server.pth"}))
+    assert opened.records.inputs.shape == (48, 1, 513)
+    assert opened.config.model.weights == str(tmp_path / "weights.pth")
+    assert make().open(context()).config.model.name == "cnn", "weights are no hindrance to other models"
+
+
+def test_a_site_refuses_other_weights_than_the_servers(backbone_site):
+    make, digest = backbone_site
+    with pytest.raises(ConfigError, match=f"here have the digest {digest[:16]}..., the run's have 0000"):
+        make().open(proposed("0" * 64))
+    with pytest.raises(PolicyRefused, match="without the digest of its weights"):
+        make().open(proposed())
+
+
+def test_a_policy_can_permit_certain_weights_alone(backbone_site):
+    make, digest = backbone_site
+    assert len(make(f"{FINETUNE}@{digest}").open(proposed(digest)).records) == 48
+    with pytest.raises(PolicyRefused, match="is not among those its policy permits"):
+        make(f"{FINETUNE}@{'0' * 64}").open(proposed(digest))
+
+
+def test_a_ledger_is_for_images_of_the_size_of_its_backbone(backbone_site):
+    make, digest = backbone_site
+    with pytest.raises(ConfigError, match="64 pixels, but this client's ledger is for images of 32"):
+        make().open(proposed(digest, **{"model.image-size": 64}))
+
+
+def test_a_policy_of_an_unknown_backbone_is_refused(backbone_site):
+    make, _ = backbone_site
+    with pytest.raises(ConfigError, match="unknown model 'finetune:resnet81'"):
+        make("finetune:resnet81")

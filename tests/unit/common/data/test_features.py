@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from common.config import ModelSettings
 from common.data import BatchTransform, ImageData, features
 from common.data.features import FeatureTransform, Preparation, compute_features
 from common.data.synthetic import draw_images
@@ -17,7 +18,7 @@ from common.models.front import Front
 from common.models.scattering.front import SCATTERING
 
 CPU = torch.device("cpu")
-LINEAR = {"model": "scatter-linear", "device": CPU}
+LINEAR = {"model": ModelSettings(name="scatter-linear"), "device": CPU}
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def test_without_flips_there_is_one_view_and_nothing_to_choose(data: ImageData) 
 
 
 def test_images_are_left_alone_where_a_model_has_no_front(data: ImageData) -> None:
-    preparation = Preparation(model="cnn", augmentation="flip-crop", device=CPU)
+    preparation = Preparation(model=ModelSettings(name="cnn"), augmentation="flip-crop", device=CPU)
     assert preparation.records(data) is data
     assert isinstance(preparation.transform(), BatchTransform)
 

@@ -5,7 +5,7 @@ import torch
 
 from common.errors import ConfigError
 from common.models import MODELS, build_model, model_spec
-from common.models.registry import ModelSpec
+from common.models.spec import ModelSpec
 
 
 def _parameters(model: torch.nn.Module) -> int:
