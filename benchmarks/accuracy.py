@@ -112,10 +112,10 @@ def ideas_section() -> str:
     for case in ideas():
         found = [each for each in outcomes if each.name == case.name]
         if found:
-            name, accuracy, *others = _cells(case.name, found)
+            name, accuracy, _, epsilon, verdict, _ = _cells(case.name, found)
             beside = [each for each in outcomes if each.name == case.beside]
             without = _cells(case.beside, beside)[1] if beside else "-"
-            lines.append(_row([name, accuracy, without, *others[1:]]))
+            lines.append(_row([name, accuracy, without, epsilon, verdict]))
     return "\n".join(lines)
 
 
