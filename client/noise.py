@@ -106,24 +106,26 @@ class ChaChaStream:
 
 
 class GaussianNoise:
-    """Adds noise to one sum after another; the next noise is drawn on a second thread in the meantime.
+    """Adds noise to one sum after another.
 
     Args:
         stream: used by nobody else.
         deviation: standard deviation, above 0.
+        ahead: whether what `prepare` asks for is drawn on a second thread, while the first does other work:
+            quicker with a core to spare, slower without. The noise is the same.
     """
 
-    def __init__(self, stream: ChaChaStream, deviation: float) -> None:
+    def __init__(self, stream: ChaChaStream, deviation: float, *, ahead: bool = True) -> None:
         self._stream = stream
+        self._ahead = ahead
         self._deviation = deviation
         self._grid = 2.0 ** (math.floor(math.log2(deviation)) - _GRID_BITS)
         self._drawn: Future[Tensor] | None = None
 
-    def prepare(self, count: int) -> Future[Tensor]:
-        """Begin to draw noise for a sum of `count` values, unless that has begun."""
-        if self._drawn is None:
+    def prepare(self, count: int) -> None:
+        """Say that noise for a sum of `count` values will be wanted."""
+        if self._ahead and self._drawn is None:
             self._drawn = _drawer.submit(self._stream.standard_normals, count)
-        return self._drawn
 
     def add(self, total: Tensor) -> Tensor:
         """Return a sum [n] with noise, rounded to a public grid; float32, on the sum's device.
@@ -135,7 +137,7 @@ class GaussianNoise:
 
         Privacy: the Gaussian mechanism, for whatever sensitivity the deviation was chosen for.
         """
-        drawn = self.prepare(len(total)).result()
+        drawn = self._drawn.result() if self._drawn else self._stream.standard_normals(len(total))
         self._drawn = None
         return self._onto_grid(total.cpu(), drawn).to(total.device)
 

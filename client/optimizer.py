@@ -124,6 +124,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
         expected_batch_size: n * q, above 0.
         noise: stream used by nobody else.
         views: losses in a row that are of one record, whose gradient is the mean of theirs.
+        spare_core: whether noise may be drawn on another core meanwhile; changes speed only.
 
     Privacy:
         Unit: one record. Neighbours: its gradient is there, or zero (zero-out). The sum then moves by at
@@ -142,6 +143,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
         expected_batch_size: float,
         noise: ChaChaStream,
         views: int = 1,
+        spare_core: bool = True,
     ) -> None:
         super().__init__(
             optimizer,
@@ -152,7 +154,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
         )
         self.network = network
         self._views = views
-        self._noise = GaussianNoise(noise, noise_multiplier * max_grad_norm)
+        self._noise = GaussianNoise(noise, noise_multiplier * max_grad_norm, ahead=spare_core)
         self._vector = parameters.vector
         self._sum = torch.zeros_like(self._vector.data)
         self._sums = parameters.split(self._sum)

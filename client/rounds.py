@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -197,4 +198,5 @@ def _build_trainer(site: Site, proposal: Proposal) -> DPTrainer:
         device=device,
         max_physical_batch_size=site.config.runtime.max_physical_batch_size,
         views=proposal.training.augmentation_multiplicity,
+        spare_core=site.config.runtime.num_workers < (os.cpu_count() or 1),
     )

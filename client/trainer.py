@@ -84,6 +84,7 @@ class DPTrainer:
         views: augmented images of each record in a step. Its gradient is the mean of theirs, clipped as one
             (De et al. 2022, "Unlocking High-Accuracy Differentially Private Image Classification through
             Scale", augmentation multiplicity).
+        spare_core: whether another core has nothing else to do than to draw noise; changes speed only.
 
     Raises:
         ConfigError: when the batch size is below 1.
@@ -100,6 +101,7 @@ class DPTrainer:
         device: torch.device | str = "cpu",
         max_physical_batch_size: int = 128,
         views: int = 1,
+        spare_core: bool = True,
     ) -> None:
         if max_physical_batch_size < 1:
             raise ConfigError(f"max-physical-batch-size is {max_physical_batch_size}; give at least 1")
@@ -111,6 +113,7 @@ class DPTrainer:
         self._optimizer = optimizer
         self._transform = transform
         self._views = views
+        self._spare_core = spare_core
         self._chunk_size = max(1, max_physical_batch_size // views)
 
     def step_by(self, optimizer: OptimizerSettings) -> None:
@@ -196,6 +199,7 @@ class DPTrainer:
             expected_batch_size=expected_batch_size,
             noise=randomness.noise,
             views=self._views,
+            spare_core=self._spare_core,
         )
 
 
