@@ -5,6 +5,9 @@ On a CPU SciPy transforms in place, and NumPy takes absolute values ten times as
 
 from __future__ import annotations
 
+import math
+import threading
+
 import numpy as np
 import scipy.fft
 import torch
@@ -15,19 +18,20 @@ from common.models.scattering.filters import Real
 _AXES = (0, 1)
 
 
-class Scratch:
-    """Memory that parts of a batch use in turn: fetching it from the system anew takes long."""
+class Scratch(threading.local):
+    """Memory that each thread uses again and again: fetching it from the system anew takes long."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._taken: dict[tuple[str, tuple[int, ...]], Tensor] = {}
+        self._held: dict[str, Tensor] = {}
 
     def take(self, purpose: str, *shape: int) -> Tensor:
-        """Return float32 memory of a shape, with whatever was left in it."""
-        key = (purpose, shape)
-        if key not in self._taken:
-            self._taken[key] = torch.empty(shape, dtype=torch.float32, device=self._device)
-        return self._taken[key]
+        """Return float32 memory of a shape, with whatever the purpose's last use left in it."""
+        size = math.prod(shape)
+        held = self._held.get(purpose)
+        if held is None or len(held) < size:
+            held = self._held[purpose] = torch.empty(size, dtype=torch.float32, device=self._device)
+        return held[:size].view(shape)
 
 
 class Folding:

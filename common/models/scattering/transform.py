@@ -52,6 +52,7 @@ class Scattering:
             )
         self._scales, self._orientations, self._step = scales, orientations, step
         self._device = torch.device(device)
+        self._scratch = Scratch(self._device)
         self._rows, self._columns = (_mirrored(size, step).to(device) for size in image_size)
         height, width = len(self._rows), len(self._columns)
         grid = Grid(height=height, width=width, orientations=orientations)
@@ -76,16 +77,15 @@ class Scattering:
         planes = images.flatten(0, 1)
         outputs = images.new_empty(len(planes), self.channels, *self.output_size)
         at_a_time = self._planes_at_a_time if self._device.type == "cpu" else len(planes)
-        scratch = Scratch(self._device)
         for part, output in zip(planes.split(at_a_time), outputs.split(at_a_time), strict=True):
             side_by_side = part.permute(1, 2, 0).contiguous()
             padded = side_by_side.index_select(0, self._rows).index_select(1, self._columns)
-            self._transform(padded, output, scratch)
+            self._transform(padded, output)
         return outputs.view(len(images), -1, *self.output_size)
 
-    def _transform(self, planes: Tensor, output: Tensor, scratch: Scratch) -> None:
+    def _transform(self, planes: Tensor, output: Tensor) -> None:
         """Write the coefficients of planes [h, w, p] into `output`, [p, channels, ...]."""
-        fields = self._with_finest_moduli(planes, scratch)
+        fields = self._with_finest_moduli(planes)
         first, second = self._orders(output)
         averages = self._average(fields, 0)
         output[:, 0] = averages[:, :, 0].movedim(-1, 0)
@@ -94,7 +94,7 @@ class Scattering:
         for held in range(self._scales - 1):
             half = half_spectra(at_scale[held])
             for scale in range(held + 1, self._scales):
-                moduli = self._moduli(half, held, scale, scratch)
+                moduli = self._moduli(half, held, scale)
                 averages = self._average(moduli, scale)
                 if held == 0:
                     at_scale[scale] = moduli[:, :, :, 0].clone()
@@ -112,20 +112,20 @@ class Scattering:
             each.unflatten(1, (count, more, count)) for each, more in zip(second, coarser, strict=True)
         ]
 
-    def _with_finest_moduli(self, planes: Tensor, scratch: Scratch) -> Tensor:
+    def _with_finest_moduli(self, planes: Tensor) -> Tensor:
         """Return planes [h, w, p] and, after them, their moduli at scale 0, [h, w, 1 + L, p]."""
         height, width, count = planes.shape
-        fields = scratch.take("fields", height, width, 1 + self._orientations, count)
+        fields = self._scratch.take("fields", height, width, 1 + self._orientations, count)
         fields[:, :, 0] = planes
-        filtered = scratch.take("finest", height, width, self._orientations, 2 * count)
+        filtered = self._scratch.take("finest", height, width, self._orientations, 2 * count)
         torch.mul(torch.view_as_real(spectra(planes)).flatten(2)[:, :, None], self._finest, out=filtered)
         inverse_modulus(torch.view_as_complex(filtered.unflatten(-1, (count, 2))), out=fields[:, :, 1:])
         return fields
 
-    def _moduli(self, half: Tensor, held: int, scale: int, scratch: Scratch) -> Tensor:
+    def _moduli(self, half: Tensor, held: int, scale: int) -> Tensor:
         """Return |field * wavelet| of fields' spectra [h, w / 2 + 1, f, p], halved, [..., L, f, p]."""
-        filtered = self._foldings[held, scale](half.flatten(2), scratch)
-        moduli = scratch.take("moduli", *filtered.shape)
+        filtered = self._foldings[held, scale](half.flatten(2), self._scratch)
+        moduli = self._scratch.take("moduli", *filtered.shape)
         inverse_modulus(filtered, out=moduli)
         return moduli.unflatten(-1, half.shape[2:])
 
