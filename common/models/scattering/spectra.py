@@ -11,9 +11,12 @@ import threading
 import numpy as np
 import scipy.fft
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from common.models.scattering.filters import Real
+
+Places = NDArray[np.int64]
 
 _AXES = (0, 1)
 
@@ -30,7 +33,8 @@ class Scratch(threading.local):
         size = math.prod(shape)
         held = self._held.get(purpose)
         if held is None or len(held) < size:
-            held = self._held[purpose] = torch.empty(size, dtype=torch.float32, device=self._device)
+            with torch.inference_mode(mode=False):
+                held = self._held[purpose] = torch.empty(size, dtype=torch.float32, device=self._device)
         return held[:size].view(shape)
 
 
@@ -67,49 +71,55 @@ class Folding:
         Returns:
             complex64 [height / 2**n, width / 2**n, L, planes], not normalised further by an inverse.
         """
-        planes, count, alike = half.shape[-1], self._matrices.shape[1], self._parts**2
-        folded = scratch.take("folded", len(self._places), 2 * planes)
-        torch.index_select(torch.view_as_real(half).view(-1, 2 * planes), 0, self._places, out=folded)
+        planes, (frequencies, count, alike) = half.shape[-1], self._matrices.shape
+        folded = scratch.take("folded", frequencies, alike, 2 * planes)
+        rows = torch.view_as_real(half).view(-1, 2 * planes)
+        torch.index_select(rows, 0, self._places, out=folded.view(-1, 2 * planes))
         upper = folded.view(-1, self._parts, self._parts, planes, 2)[:, :, self._parts // 2 :]
         torch.view_as_complex(upper).conj_physical_()
-        filtered = scratch.take("filtered", len(self._matrices), count, 2 * planes)
-        torch.bmm(self._matrices, folded.view(-1, alike, 2 * planes), out=filtered)
+        filtered = scratch.take("filtered", frequencies, count, 2 * planes)
+        torch.bmm(self._matrices, folded, out=filtered)
         return torch.view_as_complex(filtered.view(*self._size, count, planes, 2))
 
 
 def spectra(images: Tensor) -> Tensor:
     """Return the Fourier transforms of images [height, width, ...]."""
-    if images.device.type != "cpu":
-        return torch.fft.fft2(images, dim=_AXES)
-    return torch.from_numpy(scipy.fft.fft2(images.numpy(), axes=_AXES))
+    transformed: Tensor
+    if images.device.type == "cpu":
+        transformed = torch.from_numpy(scipy.fft.fft2(images.numpy(), axes=_AXES))
+    else:
+        transformed = torch.fft.fft2(images, dim=_AXES)
+    return transformed
 
 
 def half_spectra(images: Tensor) -> Tensor:
     """Return what determines the Fourier transforms of real images, [height, width / 2 + 1, ...]."""
-    if images.device.type != "cpu":
-        return torch.fft.rfft2(images, dim=_AXES)
-    return torch.from_numpy(scipy.fft.rfft2(images.numpy(), axes=_AXES))
+    transformed: Tensor
+    if images.device.type == "cpu":
+        transformed = torch.from_numpy(scipy.fft.rfft2(images.numpy(), axes=_AXES))
+    else:
+        transformed = torch.fft.rfft2(images, dim=_AXES)
+    return transformed
 
 
 def inverse_modulus(filtered: Tensor, out: Tensor) -> None:
     """Write the absolute values of the images of spectra that may be overwritten, and need no normalising."""
-    if filtered.device.type != "cpu":
-        out.copy_(torch.fft.ifft2(filtered, dim=_AXES, norm="forward").abs())
-    else:
+    if filtered.device.type == "cpu":
         images = scipy.fft.ifft2(filtered.numpy(), axes=_AXES, overwrite_x=True, norm="forward")
         np.abs(images, out=out.numpy())
+    else:
+        out.copy_(torch.fft.ifft2(filtered, dim=_AXES, norm="forward").abs())
 
 
-def _alike(side: int, parts: int) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+def _alike(side: int, parts: int) -> Places:
     """Return the frequencies that look alike when every `parts`-th place is kept, [side / parts, parts]."""
     return np.arange(side).reshape(parts, -1).T
 
 
-def _places(
-    height: int, width: int, y: np.ndarray[tuple[int, int], np.dtype[np.int64]], x: np.ndarray[tuple[int, int], np.dtype[np.int64]]
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Return where each frequency is in a half spectrum, or the opposite one, which is its conjugate."""
-    mirrored = np.arange(x.shape[1]) >= x.shape[1] // 2
-    rows = np.where(mirrored, -y[:, None, :, None] % height, y[:, None, :, None])
-    columns = np.where(mirrored, width - x, x)[None, :, None, :]
-    return (rows * (width // 2 + 1) + columns).reshape(-1)
+def _places(height: int, width: int, y: Places, x: Places) -> Places:
+    """Return where a half spectrum has each frequency or, for its upper columns, the opposite one."""
+    upper = np.arange(x.shape[1]) >= x.shape[1] // 2
+    rows = np.where(upper, -y[:, None, :, None] % height, y[:, None, :, None])
+    columns = np.where(upper, width - x, x)[None, :, None, :]
+    places: Places = (rows * (width // 2 + 1) + columns).reshape(-1)
+    return places

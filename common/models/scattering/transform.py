@@ -1,7 +1,7 @@
 """The scattering transform of whole batches of images.
 
-Planes of images lie side by side: rows, then columns, then everything else. One Fourier transform serves
-hundreds of planes so, and small matrices, one for each frequency, filter all of them by all wavelets of a scale.
+Planes of images lie side by side: rows, then columns, then everything else. So one Fourier transform serves
+hundreds of planes, and small matrices, one for each frequency, filter all of them by all wavelets of a scale.
 The final averaging is Gaussian and so separable: two small matrix products blur, subsample and unpad at once,
 where Fourier transforms of hundreds of channels would take most of the time.
 """
@@ -77,14 +77,18 @@ class Scattering:
         planes = images.flatten(0, 1)
         outputs = images.new_empty(len(planes), self.channels, *self.output_size)
         at_a_time = self._planes_at_a_time if self._device.type == "cpu" else len(planes)
-        for part, output in zip(planes.split(at_a_time), outputs.split(at_a_time), strict=True):
+        parts = zip(torch.split(planes, at_a_time), torch.split(outputs, at_a_time), strict=True)
+        for part, output in parts:
             side_by_side = part.permute(1, 2, 0).contiguous()
             padded = side_by_side.index_select(0, self._rows).index_select(1, self._columns)
             self._transform(padded, output)
         return outputs.view(len(images), -1, *self.output_size)
 
     def _transform(self, planes: Tensor, output: Tensor) -> None:
-        """Write the coefficients of planes [h, w, p] into `output`, [p, channels, ...]."""
+        """Write the coefficients of planes [h, w, p] into `output`, [p, channels, ...].
+
+        Coarser wavelets treat the planes and their finest moduli alike: as so many fields.
+        """
         fields = self._with_finest_moduli(planes)
         first, second = self._orders(output)
         averages = self._average(fields, 0)
@@ -105,11 +109,12 @@ class Scattering:
     def _orders(self, output: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return where orders 1 and 2 go: by scale and orientation, and by those of both wavelets."""
         scales, count = self._scales, self._orientations
-        coarser = range(scales - 1, -1, -1)
+        coarser = range(scales - 1, 0, -1)
         sizes = [1, scales * count, *(count * more * count for more in coarser)]
-        _, first, *second = output.split(sizes, dim=1)
-        return first.unflatten(1, (scales, count)), [
-            each.unflatten(1, (count, more, count)) for each, more in zip(second, coarser, strict=True)
+        _, first, *second = torch.split(output, sizes, dim=1)
+        place = output.shape[2:]
+        return first.view(-1, scales, count, *place), [
+            each.view(-1, count, more, count, *place) for each, more in zip(second, coarser, strict=True)
         ]
 
     def _with_finest_moduli(self, planes: Tensor) -> Tensor:
@@ -119,7 +124,8 @@ class Scattering:
         fields[:, :, 0] = planes
         filtered = self._scratch.take("finest", height, width, self._orientations, 2 * count)
         torch.mul(torch.view_as_real(spectra(planes)).flatten(2)[:, :, None], self._finest, out=filtered)
-        inverse_modulus(torch.view_as_complex(filtered.unflatten(-1, (count, 2))), out=fields[:, :, 1:])
+        pairs = filtered.view(height, width, self._orientations, count, 2)
+        inverse_modulus(torch.view_as_complex(pairs), out=fields[:, :, 1:])
         return fields
 
     def _moduli(self, half: Tensor, held: int, scale: int) -> Tensor:
@@ -127,7 +133,7 @@ class Scattering:
         filtered = self._foldings[held, scale](half.flatten(2), self._scratch)
         moduli = self._scratch.take("moduli", *filtered.shape)
         inverse_modulus(filtered, out=moduli)
-        return moduli.unflatten(-1, half.shape[2:])
+        return moduli.view(*moduli.shape[:3], *half.shape[2:])
 
     def _average(self, fields: Tensor, held: int) -> Tensor:
         """Blur fields [h, w, ...] that were halved `held` times, and take what lies inside the margin."""
