@@ -117,7 +117,8 @@ def section(found: Figures, facts: dict[str, Any]) -> str:
 `python -m benchmarks.scattering --page`: two scales, eight orientations, {BATCH} colour images of 32 x 32
 pixels, one thread of PyTorch; kymatio {version("kymatio")}, its PyTorch front end. Images a second, medians
 of {turns} turns; *times* is the median, over turns, of kymatio's time over ours. *Features from bytes* is
-all that a run does once a site, for {LONGER * BATCH} images: to pixels, transform, to a common scale, to float16.
+all that a run does once a site, for {LONGER * BATCH} images: to pixels, transform, to a common scale,
+float16.
 
 {in_words(facts)}
 
