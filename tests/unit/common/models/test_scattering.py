@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from common.data.synthetic import draw_images
 from common.errors import ConfigError
 from common.models.scattering.front import SCATTERING, channel_constants
+from common.models.scattering.module import ScatteringModule
 from common.models.scattering.transform import Scattering
 
 VECTORS = Path(__file__).with_name("scattering_vectors.npz")
@@ -39,6 +41,35 @@ def test_an_image_is_transformed_alike_in_any_company() -> None:
     transform = Scattering(scales=2, orientations=8, image_size=(32, 32))
     alone = torch.cat([transform(image[None]) for image in images])
     assert torch.allclose(transform(images), alone, atol=1e-6)
+
+
+def test_threads_share_a_transform() -> None:
+    images = torch.rand(40, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    transform = Scattering(scales=2, orientations=8, image_size=(32, 32))
+    alone = [transform(image[None]) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda image: transform(image[None]), images))
+    assert all(torch.equal(*pair) for pair in zip(together, alone, strict=True))
+
+
+def test_what_one_call_leaves_does_not_disturb_the_next() -> None:
+    images = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(4))
+    transform = Scattering(scales=2, orientations=8, image_size=(32, 32))
+    with torch.inference_mode():
+        first = transform(images)
+    kept = first.clone()
+    transform(1 - images)
+    assert torch.equal(first, kept)
+    assert torch.equal(transform(images), kept)
+
+
+def test_one_scale_has_no_second_order() -> None:
+    images = torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(5))
+    transform = Scattering(scales=1, orientations=4, image_size=(16, 24))
+    outputs = transform(images)
+    assert outputs.shape == (2, 3 * 5, 8, 12)
+    reference = ScatteringModule(scales=1, orientations=4, image_size=(16, 24))(images)
+    assert (outputs - reference).abs().max() < 1e-6
 
 
 def test_an_image_of_one_colour_has_its_mean_and_no_structure() -> None:
