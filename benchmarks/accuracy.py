@@ -106,9 +106,9 @@ def ideas_section() -> str:
     _, outcomes = read_results()
     lines = [
         IDEAS,
-        "| what was done otherwise | accuracy | beside | epsilon (audited) | audit | a run took |",
+        "| what was done otherwise | accuracy | beside | epsilon (audited) | audit |",
     ]
-    lines.append("|" + "---|" * 6)
+    lines.append("|" + "---|" * 5)
     for case in ideas():
         found = [each for each in outcomes if each.name == case.name]
         if found:
