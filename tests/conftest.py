@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,14 @@ settings.load_profile("fedledger")
 
 TRAIN, TEST = 24, 5
 """Images of each of the two classes."""
+
+
+@pytest.fixture(autouse=True)
+def _our_loggers_are_heard() -> None:
+    """Undo what a command that ran in this process did to the loggers: tests after it read what is logged."""
+    logger = logging.getLogger("fedledger")
+    logger.setLevel(logging.NOTSET)
+    logger.propagate, logger.handlers = True, []
 
 
 @pytest.fixture(scope="session")
