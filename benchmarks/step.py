@@ -77,6 +77,7 @@ def ours(model: nn.Module, images: Tensor, labels: Tensor, stream: ChaChaStream 
         max_grad_norm=1.0,
         expected_batch_size=float(len(images)),
         noise=stream or PrivateRandomness.from_operating_system().noise,
+        spare_core=torch.get_num_threads() > 1,
     )
 
     def step() -> None:

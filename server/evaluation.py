@@ -100,10 +100,11 @@ class Evaluator:
         images = self._transform(self._test.inputs[start : start + _BATCH], None)
         labels = self._test.labels[start : start + _BATCH].to(self._device)
         outputs = self._network(images)
+        losses, outputs = self._loss(outputs, labels).cpu(), outputs.cpu()  # not every device has float64
         return _Answers(
-            predictions=outputs.argmax(dim=1).cpu().numpy(),
-            confidences=outputs.double().softmax(dim=1).amax(dim=1).cpu().numpy(),
-            losses=self._loss(outputs, labels).double().cpu().numpy(),
+            predictions=outputs.argmax(dim=1).numpy(),
+            confidences=outputs.double().softmax(dim=1).amax(dim=1).numpy(),
+            losses=losses.double().numpy(),
         )
 
     def _details(self, labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> dict[str, Any]:

@@ -9,11 +9,26 @@ from typing import Annotated
 import typer
 
 from common.audit.cli import REFUTED, VERIFIED
-from common.config import RunConfig, Settings, join_assignments, parse_assignment, read_toml, resolve
+from common.config import RunConfig, Settings, join_assignments, read_toml, resolve
 from common.errors import ConfigError
 from common.new_run import settings_of
 from common.run_folder import write_atomically
-from simulations.cli import setting_of, start_run
+from simulations.cli import start_run
+from simulations.options import (
+    ConfigOption,
+    DataDirOption,
+    DatasetOption,
+    DeltaOption,
+    DeviceOption,
+    ModelOption,
+    NoiseMultiplierOption,
+    NoPrivacyOption,
+    OutOption,
+    RoundsOption,
+    SetOption,
+    all_settings,
+    settings_given,
+)
 
 POOL: Settings = {
     "federation.num-clients": 1,
@@ -22,19 +37,6 @@ POOL: Settings = {
     "data.partitioner": "iid",
 }
 """What makes a federation one pool; everything else stays as it is."""
-
-_SETTINGS = (
-    "dataset",
-    "data_dir",
-    "rounds",
-    "model",
-    "epsilon",
-    "delta",
-    "noise_multiplier",
-    "seed",
-    "device",
-    "out",
-)
 
 
 def train(
@@ -45,34 +47,28 @@ def train(
         Path | None,
         typer.Option(metavar="RUN", help="Take the settings of this run, and draw both in one chart."),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="Settings file (TOML); options override it.")] = None,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting; repeatable.")
-    ] = None,
-    dataset: Annotated[str | None, typer.Option(help="synthetic, cifar10, cifar100 or folder.")] = None,
-    data_dir: Annotated[str | None, typer.Option(help="Image folder with train/<class>/, or cache.")] = None,
-    model: Annotated[str | None, typer.Option(help="As for simulate.")] = None,
-    rounds: Annotated[int | None, typer.Option(help="Number of rounds.")] = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    dataset: DatasetOption = None,
+    data_dir: DataDirOption = None,
+    model: ModelOption = None,
+    rounds: RoundsOption = None,
     epsilon: Annotated[float | None, typer.Option(help="Lifetime budget of the pool.")] = None,
-    delta: Annotated[str | None, typer.Option(help='A number, or "auto".')] = None,
-    noise_multiplier: Annotated[
-        str | None, typer.Option(help='A number, or "auto" to spend the budget over all rounds.')
-    ] = None,
-    no_privacy: Annotated[bool, typer.Option("--no-privacy", help="Neither clip nor noise.")] = False,
+    delta: DeltaOption = None,
+    noise_multiplier: NoiseMultiplierOption = None,
+    no_privacy: NoPrivacyOption = False,
     seed: Annotated[int | None, typer.Option(help="Initial weights; not noise.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
-    out: Annotated[str | None, typer.Option(help="Run folder; must be new or empty.")] = None,
+    device: DeviceOption = None,
+    out: OutOption = None,
 ) -> None:
     """Train the baseline of one pool with a federation's settings: run folder and audit as of simulate."""
-    given = {name: value for name, value in locals().items() if name in _SETTINGS and value is not None}
-    options = [setting_of(name, value) for name, value in given.items()]
+    given = settings_given(locals())
     if not central:
         raise ConfigError(
             "train is for the baseline of one pool, so give --central: `fedledger simulate` trains over "
             "simulated clients, `fedledger run` over real ones"
         )
-    options += [parse_assignment(text) for text in assignments or []]
-    options += [{"privacy.enabled": False}] if no_privacy else []
+    options = all_settings(given, assignments, no_privacy=no_privacy)
     settings = _with_a_place(pool_settings(_base(config, beside), join_assignments(options)))
     status = start_run(settings)
     if beside is not None and status in (VERIFIED, REFUTED):

@@ -16,13 +16,29 @@ from common.config import (
     Settings,
     describe_settings,
     join_assignments,
-    parse_assignment,
     read_toml,
     resolve,
     to_toml,
 )
 from common.errors import ConfigError
 from simulations.interrupts import interruptible
+from simulations.options import (
+    ConfigOption,
+    DataDirOption,
+    DatasetOption,
+    DeltaOption,
+    DeviceOption,
+    EpsilonOption,
+    ModelOption,
+    NoiseMultiplierOption,
+    NoPrivacyOption,
+    OutOption,
+    RoundsOption,
+    SeedOption,
+    SetOption,
+    all_settings,
+    settings_given,
+)
 
 if TYPE_CHECKING:
     from simulations.harness import Simulation
@@ -31,23 +47,6 @@ SETTINGS_HELP = "Every setting, for --set and for the file of --config:\n\n" + "
     describe_settings().splitlines()
 )
 
-OPTIONS = {
-    "dataset": "data.dataset",
-    "data_dir": "data.data-dir",
-    "clients": "federation.num-clients",
-    "rounds": "federation.num-server-rounds",
-    "partitioner": "data.partitioner",
-    "alpha": "data.alpha",
-    "model": "model.name",
-    "epsilon": "privacy.epsilon",
-    "delta": "privacy.delta",
-    "noise_multiplier": "privacy.noise-multiplier",
-    "workers": "runtime.workers",
-    "seed": "runtime.seed",
-    "device": "runtime.device",
-    "out": "runtime.out",
-    "ledgers": "runtime.ledgers",
-}
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
@@ -60,60 +59,40 @@ def show_config() -> None:
 
 
 def simulate(
-    config: Annotated[Path | None, typer.Option(help="Settings file (TOML); options override it.")] = None,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting; repeatable.")
-    ] = None,
-    dataset: Annotated[str | None, typer.Option(help="synthetic, cifar10, cifar100 or folder.")] = None,
-    data_dir: Annotated[str | None, typer.Option(help="Image folder with train/<class>/, or cache.")] = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    dataset: DatasetOption = None,
+    data_dir: DataDirOption = None,
     clients: Annotated[int | None, typer.Option(help="Number of clients.")] = None,
-    rounds: Annotated[int | None, typer.Option(help="Number of rounds.")] = None,
+    rounds: RoundsOption = None,
     partitioner: Annotated[
         str | None, typer.Option(help="iid, dirichlet, pathological or quantity-skew.")
     ] = None,
     alpha: Annotated[
         float | None, typer.Option(help="Dirichlet concentration; smaller is less even.")
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="patch-linear, finetune:resnet18 (or another network of torchvision), scatter-linear, "
-            "scatter-cnn, cnn-patches, cnn-small, cnn, cnn-tanh."
-        ),
-    ] = None,
-    epsilon: Annotated[float | None, typer.Option(help="Lifetime budget of each client.")] = None,
-    delta: Annotated[str | None, typer.Option(help='A number, or "auto".')] = None,
-    noise_multiplier: Annotated[
-        str | None, typer.Option(help='A number, or "auto" to spend the budget over all rounds.')
-    ] = None,
-    no_privacy: Annotated[bool, typer.Option("--no-privacy", help="Neither clip nor noise.")] = False,
+    model: ModelOption = None,
+    epsilon: EpsilonOption = None,
+    delta: DeltaOption = None,
+    noise_multiplier: NoiseMultiplierOption = None,
+    no_privacy: NoPrivacyOption = False,
     workers: Annotated[str | None, typer.Option(help='Clients at a time, or "auto".')] = None,
-    seed: Annotated[int | None, typer.Option(help="Partitions, initial weights, cohorts; not noise.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
-    out: Annotated[str | None, typer.Option(help="Run folder; must be new or empty.")] = None,
+    out: OutOption = None,
     ledgers: Annotated[
         str | None, typer.Option(help="Folder of ledgers that outlive the run, so that budgets do too.")
     ] = None,
 ) -> None:
     """Train a shared model over simulated clients under differential privacy, then audit what was spent."""
-    given = {name: value for name, value in locals().items() if name in OPTIONS and value is not None}
-    options = [setting_of(name, value) for name, value in given.items()]
+    given = settings_given(locals())
     if resume is not None:
         _refuse_changes({*given, *(["no-privacy"] if no_privacy else [])} | set(assignments or []), config)
-        raise typer.Exit(_continue_run(resume, join_assignments(options)))
-    options += [parse_assignment(text) for text in assignments or []]
-    options += [{"privacy.enabled": False}] if no_privacy else []
+        raise typer.Exit(_continue_run(resume, join_assignments([*given.values()])))
+    options = all_settings(given, assignments, no_privacy=no_privacy)
     file = read_toml(config) if config else {}
     raise typer.Exit(start_run(resolve(file, join_assignments(options))))
-
-
-def setting_of(name: str, value: Any) -> Settings:
-    """Give an option its setting's name; a text that may be a number is read like one of --set."""
-    key = OPTIONS[name]
-    if name in ("delta", "noise_multiplier", "workers"):
-        return parse_assignment(f"{key}={value}")
-    return {key: value}
 
 
 def _refuse_changes(given: set[str], config: Path | None) -> None:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from client.gradients.geometry import Geometry, laid_out
 from client.gradients.ghost import GhostKernels
-from client.gradients.records import DenseGradients, RecordGradients
+from client.gradients.records import DenseGradients, RecordGradients, parts_of
 from client.gradients.rowwise import RowwiseKernels
 
 _IN_HAND = 2**20
@@ -51,8 +51,7 @@ def _kernel_gradients(layer: nn.Conv2d, images: Tensor, backprops: Tensor) -> Re
 def _by_groups(geometry: Geometry, images: Tensor, backprops: Tensor) -> Tensor:
     """Let the library's own convolution do it, some records at a time."""
     samples = images.new_empty(len(images), *geometry.kernel)
-    size = max(1, _IN_HAND // (images[0].numel() + backprops[0].numel() + samples[0].numel()))
-    for start in range(0, len(images), size):
-        part = slice(start, start + size)
+    touched = images[0].numel() + backprops[0].numel() + samples[0].numel()
+    for part in parts_of(len(images), touched, at_most=_IN_HAND):
         samples[part] = geometry.kernel_of_each(images[part], backprops[part])
     return samples

@@ -163,6 +163,12 @@ def without_rows(rows: Tensor, unwanted: Tensor) -> Tensor:
     return rows.masked_fill(unwanted.view(-1, *[1] * (rows.dim() - 1)), 0.0)
 
 
+def parts_of(records: int, values_each: int, *, at_most: int) -> list[slice]:
+    """Split a number of records into parts, of at least one, that hold no more than so many values."""
+    size = max(1, at_most // values_each)
+    return [slice(start, start + size) for start in range(0, records, size)]
+
+
 def by_record(rows: Tensor, views: int) -> Tensor:
     """Return rows [b * views, ...] as [b, views, ...]."""
     return rows.reshape(-1, views, *rows.shape[1:])

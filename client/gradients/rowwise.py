@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from client.gradients.geometry import Geometry
-from client.gradients.records import by_record, without_rows
+from client.gradients.records import by_record, parts_of, without_rows
 
 _IN_HAND = 2**17
 """Numbers of spread images that are in hand at a time, so that they stay in a core's cache."""
@@ -47,7 +47,7 @@ class RowwiseKernels:
         samples = images.new_empty(len(images), *shape)
         padded = _padded(geometry, images)
         values = _by_pixel(geometry, backprops)
-        for part in _parts(len(images), padded[0].numel() * columns):
+        for part in parts_of(len(images), padded[0].numel() * columns, at_most=_IN_HAND):
             spread = _spread(geometry, padded[part], backprops.shape[3])
             some = values[part].flatten(0, 1)
             products = [
@@ -130,9 +130,3 @@ def _seen_by(geometry: Geometry, spread: Tensor, row: int, height: int) -> Tenso
     """Return what one of the kernel's rows sees, [b * groups, C / groups * columns, H' * W']."""
     first, offset = divmod(row * geometry.dilation[0], geometry.stride[0])
     return spread[:, :, offset, first : first + height].flatten(2)
-
-
-def _parts(records: int, values_each: int) -> list[slice]:
-    """Split a number of records so that no part, of at least one, spreads to more than _IN_HAND values."""
-    size = max(1, _IN_HAND // values_each)
-    return [slice(start, start + size) for start in range(0, records, size)]

@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from common.config import Settings, join_assignments, parse_assignment, read_toml, resolve
+from common.config import Settings, join_assignments, read_toml, resolve
 from common.errors import ConfigError
 from common.names import require_known
 from common.run_folder import RunFolder, exclusively, write_atomically
-from simulations.cli import INTERRUPTED, setting_of
+from simulations.cli import INTERRUPTED
 from simulations.interrupts import interruptible
+from simulations.options import (
+    ConfigOption,
+    DataDirOption,
+    DatasetOption,
+    ModelOption,
+    NoPrivacyOption,
+    SetOption,
+    all_settings,
+    settings_given,
+)
 
 if TYPE_CHECKING:
     from common.privacy.selection import Repeats
@@ -27,7 +37,6 @@ CLEAN, FAILED = 0, 1
 """Exit statuses: every run succeeded and is verified, or one is not."""
 
 MOST_PARALLEL = 256
-_SETTINGS = ("dataset", "data_dir", "model", "rounds", "epsilon")
 _SHARES = {"half": 2, "third": 3}
 
 
@@ -60,16 +69,14 @@ def sweep(
         ),
     ] = None,
     parallel: Annotated[int | None, typer.Option(help="Runs at a time; by default one a core.")] = None,
-    config: Annotated[Path | None, typer.Option(help="Settings file (TOML); options override it.")] = None,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting; repeatable.")
-    ] = None,
-    dataset: Annotated[str | None, typer.Option(help="synthetic, cifar10, cifar100 or folder.")] = None,
-    data_dir: Annotated[str | None, typer.Option(help="Image folder with train/<class>/, or cache.")] = None,
-    model: Annotated[str | None, typer.Option(help="As for simulate.")] = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    dataset: DatasetOption = None,
+    data_dir: DataDirOption = None,
+    model: ModelOption = None,
     rounds: Annotated[int | None, typer.Option(help="Number of rounds of a full run.")] = None,
     epsilon: Annotated[float | None, typer.Option(help="Lifetime budget of each client of a run.")] = None,
-    no_privacy: Annotated[bool, typer.Option("--no-privacy", help="Neither clip nor noise.")] = False,
+    no_privacy: NoPrivacyOption = False,
     out: Annotated[str | None, typer.Option(help="The sweep's folder; must be new or empty.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the sweep in this folder.")] = None,
 ) -> None:
@@ -77,10 +84,8 @@ def sweep(
 
     Exit status: 0 all runs are verified, 1 one failed or is not, 2 the sweep could not begin.
     """
-    given = {name: value for name, value in locals().items() if name in _SETTINGS and value is not None}
-    options = [setting_of(name, value) for name, value in given.items()]
-    options += [parse_assignment(text) for text in assignments or []]
-    options += [{"privacy.enabled": False}] if no_privacy else []
+    given = settings_given(locals(), but="out")  # the sweep's folder here
+    options = all_settings(given, assignments, no_privacy=no_privacy)
     chosen = {"over": over, "keep": keep, "trials": trials, "config": config, "out": out}
     if resume is not None:
         _refuse_changes(options, chosen | {"strategy": strategy != "grid", "charge": charge != "none"})
