@@ -1,8 +1,7 @@
 """What a step is made of, as pictures: `python -m benchmarks.profile [--page]`.
 
 PyTorch's profiler counts the time of each operation by itself, on one thread; the operations are put together
-to parts, and each way's parts are drawn as one bar, in units of the plain step. Noise is drawn on a second
-thread meanwhile and not in the bars of FedLedger. The profiler itself takes time, of small operations most.
+to parts, and each way's parts are drawn as one bar, in units of the plain step. The profiler itself takes time, of small operations most.
 """
 
 from __future__ import annotations
@@ -138,7 +137,7 @@ INTRODUCTION = """\
 ## What a step is made of
 
 `python -m benchmarks.profile --page`: time in PyTorch's operations on one thread, by its profiler, in units
-of a plain step. Noise is drawn on a second thread meanwhile, and not in the bars of FedLedger.
+of a plain step. The bars of FedLedger hold its noise.
 """
 REMAINS = """\
 What remains is a plain step and the gradients of the kernels, record by record: the same arithmetic as the
