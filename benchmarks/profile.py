@@ -1,7 +1,8 @@
 """What a step is made of, as pictures: `python -m benchmarks.profile [--page]`.
 
 PyTorch's profiler counts the time of each operation by itself, on one thread; the operations are put together
-to parts, and each way's parts are drawn as one bar, in units of the plain step. The profiler itself takes time, of small operations most.
+to parts, and each way's parts are drawn as one bar, in units of the plain step. The profiler itself takes
+time, of small operations most.
 """
 
 from __future__ import annotations
