@@ -12,7 +12,7 @@ from flwr.clientapp.typing import ClientAppCallable
 from client.receipts import keep_receipts
 from client.rounds import train_round
 from client.site import open_site
-from common.errors import ConfigError, DataError, FedLedgerError
+from common.errors import ConfigError, DataError, FedLedgerError, WeightsError
 from common.messages import parse_describe_request, parse_train_request, reply_record
 from common.protocol import Description, Refusal, Reply
 
@@ -23,7 +23,7 @@ def answer_failures(message: Message, context: Context, call_next: ClientAppCall
     """Turn every failure into a typed reply, so that no exception's text crosses the wire by accident.
 
     Privacy: a deliberate error's text holds no data; of any other error only the type's name leaves. Of an
-    unreadable image not even the file's name does.
+    unreadable image or a file of weights not even the name does.
     """
     torch.set_num_threads(1)  # one core a client, and the same sums whatever else runs
     try:
@@ -31,6 +31,9 @@ def answer_failures(message: Message, context: Context, call_next: ClientAppCall
     except DataError as error:
         _log.exception("a client's images cannot be used")
         code, reason = error.code, "its images cannot be used; its own log says more"
+    except WeightsError as error:
+        _log.exception("the weights of a backbone cannot be used")
+        code, reason = error.code, "its weights cannot be used; its own log says more"
     except FedLedgerError as error:
         code, reason = error.code, str(error)
     except Exception as error:  # noqa: BLE001 - the boundary of the process: nothing else may leave

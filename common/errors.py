@@ -33,6 +33,12 @@ class ConfigError(FedLedgerError):
     code = "config"
 
 
+class WeightsError(ConfigError):
+    """The weights of a frozen backbone cannot be had on this machine."""
+
+    code = "weights"
+
+
 class DataError(FedLedgerError):
     """Images cannot be read, or are too few to train on."""
 

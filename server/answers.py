@@ -13,7 +13,9 @@ from server.proposals import Asked
 from server.state import ClientRecord, RunState
 from server.strategy import FedAvg
 
-LASTING_REFUSALS = frozenset({"budget-exhausted", "policy-refused", "config", "data", "ledger-tampered"})
+LASTING_REFUSALS = frozenset(
+    {"budget-exhausted", "policy-refused", "config", "data", "weights", "ledger-tampered"}
+)
 """Refusals that the next round would only repeat: the client is left out from then on."""
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from common.arrays import digest
 from common.downloads import impatient
-from common.errors import ConfigError
+from common.errors import ConfigError, WeightsError
 from common.models.finetune.backbone import PREFIX, Skeleton, check_image_size, recipe_of, skeleton_of
 
 PUBLIC = "auto"
@@ -49,7 +49,7 @@ def load_backbone(name: str, weights: str) -> Backbone:
         weights: a file, or "auto" for torchvision's default weights.
 
     Raises:
-        ConfigError: when the weights cannot be had, are of another network, or mix the records of a batch.
+        WeightsError: when the weights cannot be had, are of another network, or mix the records of a batch.
     """
     state = _download(name) if weights == PUBLIC else _read(name, Path(weights).expanduser())
     source = f"torchvision's weights of {name}" if weights == PUBLIC else f"model.weights = {weights!r}"
@@ -70,15 +70,15 @@ def refuse_mixing(network: nn.Module, image_size: int) -> None:
     hold anything of it.
 
     Raises:
-        ConfigError: when they do.
+        WeightsError: when they do.
     """
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randn(2, 3, image_size, image_size, generator=generator)
     together, alone = network(pixels), torch.cat([network(one[None]) for one in pixels])
     if not together.isfinite().all():
-        raise ConfigError("the weights give features that are not finite: give others with model.weights")
+        raise WeightsError("the weights give features that are not finite: give others with model.weights")
     if not torch.allclose(together, alone, rtol=1e-3, atol=1e-3 * float(alone.abs().max())):
-        raise ConfigError(
+        raise WeightsError(
             "the backbone mixes the records of a batch, so no noise covers them: choose another"
         )
 
@@ -93,7 +93,7 @@ def _download(name: str) -> dict[str, Any]:
                 progress=False, check_hash=True, weights_only=True, map_location="cpu"
             )
     except (OSError, RuntimeError, HTTPException, pickle.UnpicklingError) as error:
-        raise ConfigError(
+        raise WeightsError(
             f"torchvision's weights of {name} are not on this machine and could not be downloaded "
             f"({type(error).__name__}): fetch {public.url} elsewhere, then --set model.weights=FILE"
         ) from None
@@ -104,7 +104,7 @@ def _read(name: str, path: Path) -> dict[str, Any]:
     """Read a state dict; a pickle may hold tensors and nothing else, so that no file can run a program."""
     named = f"model.weights = {str(path)!r}"
     if not path.is_file():
-        raise ConfigError(
+        raise WeightsError(
             f'{named} is not a file: give the weights of {name} (.pth or .safetensors), or "auto" for '
             "torchvision's own"
         )
@@ -115,12 +115,12 @@ def _read(name: str, path: Path) -> dict[str, Any]:
             else torch.load(path, map_location="cpu", weights_only=True)
         )
     except Exception as error:  # noqa: BLE001 - whatever bytes it holds, torch has an error of its own
-        raise ConfigError(
+        raise WeightsError(
             f"{named} cannot be read as a state dict ({type(error).__name__}): write it anew with "
             "torch.save(model.state_dict(), FILE)"
         ) from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ConfigError(
+        raise WeightsError(
             f"{named} does not hold a state dict alone: write one with torch.save(model.state_dict(), FILE)"
         )
     return state
@@ -140,11 +140,11 @@ def _fitted(skeleton: Skeleton, state: dict[str, Tensor], complaint: str) -> dic
     way_out = "give a file written for it, --set model.weights=FILE"
     if unmatched := sorted(expected.keys() ^ given.keys()):
         what = "holds an unknown" if unmatched[0] in given else "lacks"
-        raise ConfigError(f"{complaint}, it {what} {unmatched[0][:80]!r}; {way_out}")
+        raise WeightsError(f"{complaint}, it {what} {unmatched[0][:80]!r}; {way_out}")
     for key, wanted in expected.items():
         if given[key].shape != wanted.shape:
             shapes = f"{tuple(given[key].shape)}, not {tuple(wanted.shape)}"
-            raise ConfigError(f"{complaint}, {key!r} has shape {shapes}; {way_out}")
+            raise WeightsError(f"{complaint}, {key!r} has shape {shapes}; {way_out}")
     return {key: given[key].detach().to(torch.float32).contiguous() for key in expected}
 
 

@@ -12,6 +12,7 @@ from common.config import TrainingSettings
 from common.errors import BudgetExhausted, DataError
 from common.messages import describe_request_record, parse_reply, train_request_record
 from common.models import initial_arrays
+from common.models.finetune.weights import load_backbone
 from common.protocol import DescribeRequest, Description, Proposal, Refusal, TrainRequest, Update
 
 pytestmark = pytest.mark.usefixtures("flower_identity")
@@ -118,6 +119,21 @@ def test_not_even_the_name_of_an_image_file_leaves(context, monkeypatch, caplog)
     assert (reply.partition_id, reply.code) == (1, "data")
     assert "smith" not in reply.reason
     assert "patient-smith.png" in caplog.text
+
+
+def test_not_even_where_a_site_keeps_its_weights_leaves(context, monkeypatch, caplog, tmp_path):
+    file = tmp_path / "patients-of-dr-smith.pth"
+
+    def fail(_: Context):
+        load_backbone("resnet18", str(file))
+
+    monkeypatch.setattr(client_app, "open_site", fail)
+    reply = ask(train_message(), context)
+    assert isinstance(reply, Refusal)
+    assert (reply.partition_id, reply.code) == (1, "weights")
+    assert "smith" not in reply.reason
+    assert "its weights cannot be used" in reply.reason
+    assert file.name in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["train", "query"])
