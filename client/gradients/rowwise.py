@@ -11,7 +11,7 @@ from torch.nn import functional
 from client.gradients.geometry import Geometry
 from client.gradients.records import by_record, parts_of, without_rows
 
-_IN_HAND = 2**17
+_IN_HAND = 2**18
 """Numbers of spread images that are in hand at a time, so that they stay in a core's cache."""
 _MANY_FILTERS = 16
 """From so many on, a matrix product is quicker with the values of one pixel beside each other."""
