@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
-from contextlib import suppress
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,8 @@ class Use:
             private=self.private + other.private,
         )
 
+
+_BETWEEN_LOOKS_SECONDS = 0.25
 
 NOTHING = Use(seconds=0.0, resident=0.0, proportional=0.0, private=0.0)
 
@@ -75,3 +78,37 @@ def _use(pid: int) -> Use:
         proportional=mebibytes("Pss"),
         private=mebibytes("Private_Dirty"),
     )
+
+
+class Peak:
+    """The most memory that this process and its children had together while somebody looked.
+
+    It is in MiB and proportional (PSS), so that what processes share counts once.
+    """
+
+    def __init__(self) -> None:
+        self.mebibytes = 0.0
+
+    def look(self) -> None:
+        """Note what they have now."""
+        now = use_of(family_of(os.getpid())).proportional
+        self.mebibytes = max(self.mebibytes, now)
+
+
+@contextmanager
+def peak_of_family() -> Iterator[Peak]:
+    """Watch the memory of this process and its children, four times a second."""
+    peak, over = Peak(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_BETWEEN_LOOKS_SECONDS):
+            peak.look()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        peak.look()
+        over.set()
+        watcher.join()

@@ -1,8 +1,8 @@
 """What more clients cost: `python -m benchmarks.scale [--clients 10 100 1000 10000] [--rounds 3]`.
 
-One simulation for each number of clients, each in a process of its own, on as many synthetic images; at most
-50 clients train in a round. Noted: how long it takes until all clients have joined, how long a round takes,
-how long the audit, and the process's largest resident memory.
+One simulation for each number of clients, started in a process of its own, on as many synthetic images; at
+most 50 clients train in a round. Noted: how long it takes until all clients have joined, how long a round
+takes, how long the audit, and the most memory that its processes have together.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import resource
 import statistics
-import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.page import PAGE, in_words, machine, write_section
+from benchmarks.process_use import peak_of_family
 from common.config import Settings, resolve
 from server.observer import RunObserver
 from server.state import RoundOutcome, RunState
@@ -81,16 +80,10 @@ def settings(clients: int, rounds: int, out: Path) -> Settings:
     }
 
 
-def peak_mebibytes() -> float:
-    """Return the process's largest resident memory."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
-
-
 def measure(clients: int, rounds: int) -> ScaleFigures:
     """Run one simulation in this process."""
     watch = Stopwatch()
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, peak_of_family() as peak:
         config = resolve(settings(clients, rounds, Path(place) / "run"))
         simulation = simulate(config, observer=watch)
     return ScaleFigures(
@@ -98,7 +91,7 @@ def measure(clients: int, rounds: int) -> ScaleFigures:
         join=watch.joined_at,
         rounds=watch.round_seconds,
         audit=watch.elapsed - watch.ended_at,
-        peak_mebibytes=peak_mebibytes(),
+        peak_mebibytes=peak.mebibytes,
         verified=simulation.report.verified,
     )
 
@@ -129,7 +122,7 @@ def section(found: list[ScaleFigures], facts: dict[str, Any]) -> str:
 `python -m benchmarks.scale --page`: one simulation for each row, on synthetic images; at most {COHORT}
 clients train in a round, one step each. Joining begins with the start of the simulation, loading of images
 included; every client makes its key, salt and ledger, each durable on disk before it answers. First rounds,
-which warm up, are left out of the median.
+which warm up, are left out of the median. Memory is that of all its processes, shared pages counted once.
 
 {in_words(facts)}
 

@@ -1,4 +1,4 @@
-"""A Flower Grid that runs a ClientApp in this process, several clients at a time.
+"""A Flower Grid for clients on this machine, several at a time.
 
 The only module that needs a non-public Flower name: a `Message` takes its run and node from the process's
 task identity, which Flower's own runtime would set.
@@ -15,14 +15,37 @@ from types import TracebackType
 from typing import Self
 
 from flwr.app import Context, Error, Message, RecordDict
-from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import ClientAppCallable
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from common.errors import RoundFailed
+
 SERVER_NODE_ID = 1
 _CLIENT_FAILED = 2
 _WAIT_SECONDS = 0.2
+
+
+def adopt_identity(run_id: int) -> None:
+    """Make this process the place from which a run's messages come."""
+    TaskIdentity.run_id = run_id
+    TaskIdentity.node_id = SERVER_NODE_ID
+    TaskIdentity.task_id = 1
+
+
+def answer(client_app: ClientAppCallable, message: Message, context: Context) -> Message:
+    """Return a client's reply; like Flower's runtime, turn an exception into an error without its text.
+
+    Raises:
+        RoundFailed: no client's failure, but that of what it runs on.
+    """
+    try:
+        return client_app(message, context)
+    except RoundFailed:
+        raise
+    except Exception as error:  # noqa: BLE001 - as Flower's runtime: no client may end the run
+        return Message(Error(code=_CLIENT_FAILED, reason=type(error).__name__), reply_to=message)
 
 
 class InProcessGrid(Grid):
@@ -41,7 +64,7 @@ class InProcessGrid(Grid):
 
     def __init__(
         self,
-        client_app: ClientApp,
+        client_app: ClientAppCallable,
         *,
         node_ids: Iterable[int],
         make_context: Callable[[int], Context],
@@ -54,15 +77,10 @@ class InProcessGrid(Grid):
         self._contexts: dict[int, Context] = {}
         self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="client")
         self._replies: dict[str, Message] = {}
+        self._failure: RoundFailed | None = None
         self._changed = threading.Condition()
         self._run = Run.create_empty(run_id)
-        self._adopt_identity(run_id)
-
-    @staticmethod
-    def _adopt_identity(run_id: int) -> None:
-        TaskIdentity.run_id = run_id
-        TaskIdentity.node_id = SERVER_NODE_ID
-        TaskIdentity.task_id = 1
+        adopt_identity(run_id)
 
     def __enter__(self) -> Self:
         return self
@@ -79,7 +97,7 @@ class InProcessGrid(Grid):
     def set_run(self, run: Run) -> None:
         """Adopt a run's id."""
         self._run = run
-        self._adopt_identity(run.run_id)
+        adopt_identity(run.run_id)
 
     @property
     def run(self) -> Run:
@@ -106,10 +124,18 @@ class InProcessGrid(Grid):
         return [self._push(message) for message in messages]
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Return the replies that are there, waiting a moment for the first one."""
+        """Return the replies that are there, waiting a moment for the first one.
+
+        Raises:
+            RoundFailed: when what clients run on is broken.
+        """
         wanted = list(message_ids)
         with self._changed:
-            self._changed.wait_for(lambda: not self._replies.keys().isdisjoint(wanted), timeout=_WAIT_SECONDS)
+            self._changed.wait_for(
+                lambda: self._failure or not self._replies.keys().isdisjoint(wanted), timeout=_WAIT_SECONDS
+            )
+            if self._failure:
+                raise self._failure
             return [self._replies.pop(message_id) for message_id in wanted if message_id in self._replies]
 
     def send_and_receive(
@@ -118,7 +144,9 @@ class InProcessGrid(Grid):
         """Push messages and return all replies, or those that came within `timeout` seconds."""
         sent = list(self.push_messages(messages))
         with self._changed:
-            self._changed.wait_for(lambda: self._replies.keys() >= set(sent), timeout=timeout)
+            self._changed.wait_for(
+                lambda: self._failure or self._replies.keys() >= set(sent), timeout=timeout
+            )
         return self.pull_messages(sent)
 
     def _push(self, message: Message) -> str:
@@ -128,18 +156,21 @@ class InProcessGrid(Grid):
         return message_id
 
     def _deliver(self, message: Message, message_id: str) -> None:
-        reply = self._answer(message)
+        """Run the client on a copy, and keep what it answers."""
+        isolated = copy.deepcopy(message)
+        try:
+            reply = answer(self._client_app, isolated, self._context(message.metadata.dst_node_id))
+        except RoundFailed as failure:
+            self._fail(failure)
+            return
         with self._changed:
             self._replies[message_id] = reply
             self._changed.notify_all()
 
-    def _answer(self, message: Message) -> Message:
-        """Run the client on a copy; like Flower's runtime, turn an exception into an error reply."""
-        isolated = copy.deepcopy(message)
-        try:
-            return self._client_app(isolated, self._context(message.metadata.dst_node_id))
-        except Exception as error:  # noqa: BLE001 - as Flower's runtime: no client may end the run
-            return Message(Error(code=_CLIENT_FAILED, reason=type(error).__name__), reply_to=isolated)
+    def _fail(self, failure: RoundFailed) -> None:
+        with self._changed:
+            self._failure = failure
+            self._changed.notify_all()
 
     def _context(self, node_id: int) -> Context:
         with self._changed:

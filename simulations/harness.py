@@ -1,13 +1,16 @@
-"""A whole federation in one process: the ServerApp and the ClientApp as they are, on an in-process Grid."""
+"""A whole federation by one command: the ServerApp and the ClientApp as they are, on an in-process Grid."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from flwr.app import Context, RecordDict, UserConfig
+from flwr.clientapp.typing import ClientAppCallable
 
 from client.app import app as client_app
 from client.site import close_sites
@@ -16,11 +19,12 @@ from common.audit.report import AuditReport
 from common.config import RunConfig, Settings, to_toml
 from common.data import label_counts
 from common.data.shares import preparation_of, shares_of, split_of
-from common.errors import LedgerError
+from common.device import resolve_device
+from common.errors import ConfigError, LedgerError
 from common.ledger import Ledger
 from common.ledger.keys import passphrase_from_environment
 from common.ledger.rotation import current_key
-from common.models import build_model, pinned
+from common.models import build_model, pinned, spec_of
 from common.new_run import new_root, settings_to_resume, with_absolute_paths
 from common.privacy.budget import check_delta
 from common.run_folder import LedgerHome, RunFolder, write_atomically
@@ -29,6 +33,7 @@ from server.checkpoint import load_state
 from server.observer import OBSERVER, RunObserver
 from server.state import RunState
 from simulations.grid import SERVER_NODE_ID, InProcessGrid
+from simulations.processes import CopiedApp, can_copy
 
 _FIRST_CLIENT_NODE_ID = SERVER_NODE_ID + 1
 
@@ -102,17 +107,36 @@ def _run(config: RunConfig, folder: RunFolder, observer: RunObserver) -> Simulat
     return Simulation(folder=folder, state=load_state(folder), report=audit(folder.root))
 
 
-def _grid(config: RunConfig) -> InProcessGrid:
+@contextmanager
+def _grid(config: RunConfig) -> Iterator[InProcessGrid]:
     clients = config.federation.num_clients
+    workers = min(config.runtime.num_workers, clients)
 
     def context(node_id: int) -> Context:
         partition_id = node_id - _FIRST_CLIENT_NODE_ID
         return _context(config, node_id, {"partition-id": partition_id, "num-partitions": clients})
 
     node_ids = range(_FIRST_CLIENT_NODE_ID, _FIRST_CLIENT_NODE_ID + clients)
-    return InProcessGrid(
-        client_app, node_ids=node_ids, make_context=context, workers=config.runtime.num_workers
-    )
+    with ExitStack() as stack:
+        app: ClientAppCallable = client_app
+        if _in_processes(config, workers):
+            app = stack.enter_context(CopiedApp(client_app, copies=workers))
+        yield stack.enter_context(
+            InProcessGrid(app, node_ids=node_ids, make_context=context, workers=workers)
+        )
+
+
+def _in_processes(config: RunConfig, workers: int) -> bool:
+    """Return whether clients that train at a time are processes, or threads of this one."""
+    kind = config.runtime.worker_kind
+    possible = can_copy(resolve_device(config.runtime.device).type)
+    if kind == "auto":  # a step on features is one product: few calls, and little Python to wait for
+        return possible and workers > 1 and spec_of(config.model).front is None
+    if kind == "process" and not possible:
+        raise ConfigError(
+            'runtime.worker-kind = "process" is for Linux and the device cpu: set it to "thread" or "auto"'
+        )
+    return kind == "process"
 
 
 def _context(config: RunConfig, node_id: int, node_config: UserConfig) -> Context:

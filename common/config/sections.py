@@ -177,6 +177,11 @@ class RuntimeSettings(Section):
     workers: PositiveInt | Literal["auto"] = Field(
         "auto", description='Clients that train at a time; "auto" is one a core.'
     )
+    worker_kind: Literal["auto", "thread", "process"] = Field(
+        "auto",
+        description='What trains a client in a simulation: a "thread", or a "process", which does not wait for '
+        'the others\' Python; "auto" takes processes for networks on Linux and the CPU.',
+    )
     device: str = Field("auto", description="cpu, cuda, cuda:N, mps; auto takes the first that is there.")
     max_physical_batch_size: PositiveInt = Field(256, description="Records held in memory at a time.")
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
