@@ -35,7 +35,7 @@ WRONG, DEFECT, UNHEARD = 2, 3, 141
 RUNS = ("simulate", "run", "sweep", "train")
 """The verbs that make a run."""
 
-TRAINING = frozenset({"flwr", "opacus", "safetensors", "sklearn", "torch", "torchvision"})
+TRAINING = frozenset({"flwr", "opacus", "safetensors", "torch", "torchvision"})
 """What comes with the extra "train": auditing, planning and keeping keys need none of it."""
 
 _STYLE: dict[str, Any] = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.config import RunConfig
-from common.data import ImageData
+from common.data import Images
 from common.errors import ConfigError
 from common.ledger import Amend, Genesis, Ledger, SigningKey
 from common.ledger.commitment import commit, load_salt
@@ -42,7 +42,7 @@ class Terms:
         return f"{what} at delta {self.delta:.3g} with {kind}"
 
 
-def terms_of(config: RunConfig, records: ImageData, salt: bytes, begun: Genesis | None) -> Terms:
+def terms_of(config: RunConfig, records: Images, salt: bytes, begun: Genesis | None) -> Terms:
     """Return the terms that a run's settings ask for, on these records.
 
     Args:
@@ -67,17 +67,18 @@ def terms_of(config: RunConfig, records: ImageData, salt: bytes, begun: Genesis 
     )
 
 
-def digest_of(records: ImageData) -> bytes:
+def digest_of(records: Images) -> bytes:
     """Return the SHA-256 of a set of labelled images, whatever their order; 32 bytes."""
-    shape = "x".join(map(str, records.images.shape[1:])).encode()
+    images = records.images
+    shape = "x".join(map(str, images.shape[1:])).encode()
     hashes = sorted(
         hashlib.sha256(b"%d %s\0" % (label, shape) + image.tobytes()).digest()
-        for image, label in zip(records.images.numpy(), records.labels.tolist(), strict=True)
+        for image, label in zip(images.numpy(), records.labels.tolist(), strict=True)
     )
     return hashlib.sha256(b"".join(hashes)).digest()
 
 
-def open_ledger(home: LedgerHome, partition_id: int, config: RunConfig, records: ImageData) -> Ledger:
+def open_ledger(home: LedgerHome, partition_id: int, config: RunConfig, records: Images) -> Ledger:
     """Open a client's ledger, or begin it with its key.
 
     Raises:

@@ -81,7 +81,7 @@ def _open(context: Context, folder: RunFolder, partition_id: int) -> Site:
     config = resolve(context.run_config)
     _check_place(partition_id, context.node_config, config.federation.num_clients)
     preparation = preparation_of(config)
-    images = split_of(config).train.subset(shares_of(config)[partition_id])
+    images = split_of(config).train.share(shares_of(config)[partition_id])
     ledger = open_ledger(folder.home(config.runtime.ledgers), partition_id, config, images)
     return Site(
         partition_id=partition_id,

@@ -173,7 +173,7 @@ class DPTrainer:
         if not len(chunk):
             return
         chunk = chunk.repeat_interleave(self._views) if self._views > 1 else chunk
-        images = self._transform(data.inputs[chunk], generator).to(self._device)
+        images = self._transform(data.take(chunk), generator).to(self._device)
         labels = data.labels[chunk].to(self._device)
         optimizer.absorb(self._loss(optimizer.network(images), labels))
 

@@ -130,8 +130,8 @@ INTRODUCTION = """\
 
 `python -m benchmarks.peers --page`: each in processes of its own, in turn. First rounds and evaluation are
 left out. *Start* is what passes before the first round, imports of Python left out for FedLedger and pfl;
-for Flower it is all but the rounds, Ray's start and end among it. Memory is that of FedLedger's one process;
-Flower and Ray are several, and not measured here.
+for Flower it is all but the rounds, Ray's start and end among it. Memory is that of all of FedLedger's
+processes, shared pages counted once; that of the others is not measured here.
 """
 LARGE = "Ten clients, `cnn`, 40,000 examples a round in Poisson batches of 32, noise in every step:"
 SMALL = (

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from benchmarks.peers.network import simple_cnn
+from benchmarks.process_use import peak_of_family
 from benchmarks.round import Bystander, settings
-from benchmarks.scale import peak_mebibytes
 from common.arrays import Arrays
 from common.config import RunConfig, resolve
 from common.models import MODELS, ModelSpec
@@ -69,7 +69,7 @@ def main() -> None:
         name="simple-cnn", summary="pfl's network", image_size=32, build=simple_cnn
     )
     watch, evaluations = Bystander(lambda: None), time_evaluations()
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, peak_of_family() as peak:
         out = str(Path(place) / "run")
         if arguments.work == "large":
             config = settings(arguments.rounds + 1, "", out)
@@ -81,7 +81,7 @@ def main() -> None:
         "first": watch.rounds[0],
         "rounds": watch.rounds[1:],
         "evaluations": evaluations[1:],
-        "peak_mebibytes": peak_mebibytes(),
+        "peak_mebibytes": peak.mebibytes,
         "verified": run.report.verified,
     }
     arguments.json.write_text(json.dumps(figures))

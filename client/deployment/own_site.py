@@ -13,7 +13,7 @@ from client.kept import KeptUpdates
 from client.ledgers import open_ledger
 from client.site import Site
 from common.config import RunConfig, Settings, resolve
-from common.data import DataSplit, ImageData, Records
+from common.data import DataSplit, ImageData, Images, Records
 from common.data.features import Preparation
 from common.data.shares import preparation_of, shares_of, split_of
 from common.errors import ConfigError, PolicyRefused
@@ -159,10 +159,10 @@ def _image_size(facts: Facts) -> int:
     return image_size_of(facts.config.model)
 
 
-def _records(facts: Facts) -> ImageData:
+def _records(facts: Facts) -> Images:
     split = split_of(facts.config)
     if not facts.whole_folder:
-        return split.train.subset(shares_of(facts.config)[facts.number])
+        return split.train.share(shares_of(facts.config)[facts.number])
     return _whole(split, facts)
 
 
@@ -178,7 +178,7 @@ def _whole(split: DataSplit, facts: Facts) -> ImageData:
     )
 
 
-def _ledger(facts: Facts, records: ImageData) -> Ledger:
+def _ledger(facts: Facts, records: Images) -> Ledger:
     """Open the ledger on its own terms where the policy is no laxer, or begin it on the policy's."""
     try:
         return open_ledger(facts.home, facts.number, _on_its_terms(facts), records)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common.data.catalog import DATASETS, load_data
-from common.data.images import DataSplit, ImageData, Records
+from common.data.images import DataSplit, ImageData, Images, Records
 from common.data.partitioners import PARTITIONERS, label_counts, partition
 from common.data.transforms import AUGMENTATIONS, BatchTransform
 
@@ -14,6 +14,7 @@ __all__ = [
     "BatchTransform",
     "DataSplit",
     "ImageData",
+    "Images",
     "Records",
     "label_counts",
     "load_data",

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from common.config import ModelSettings
 from common.data.feature_cache import FeatureCache
-from common.data.images import ImageData, Records
+from common.data.images import Images, Records
 from common.data.transforms import BatchTransform, draw_choices
 from common.errors import ConfigError
 from common.models import spec_of
@@ -53,6 +53,10 @@ class FeatureData:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def take(self, numbers: Tensor) -> Tensor:
+        """Copy the features of the records with these numbers."""
+        return self.inputs[numbers]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +123,7 @@ class Preparation:
             return BatchTransform(augmentation=self.augmentation, device=self.device)
         return FeatureTransform()
 
-    def records(self, data: ImageData) -> Records:
+    def records(self, data: Images) -> Records:
         """Return the records as the model takes them: the images, or their features if it has a front.
 
         Privacy: features are as private as the images and stay where those are.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -30,6 +31,17 @@ class Records(Protocol):
     def classes(self) -> tuple[str, ...]:
         """The classes' names, in label order."""
 
+    def take(self, numbers: Tensor) -> Tensor:
+        """Copy the inputs of the records with these numbers, int64 [m], to [m, ...]."""
+
+
+class Images(Records, Protocol):
+    """Records that are images."""
+
+    @property
+    def images(self) -> Tensor:
+        """uint8 [n, 3, height, width], on the CPU."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageData:
@@ -53,10 +65,58 @@ class ImageData:
         """What a model is given of each record, before its batch is transformed."""
         return self.images
 
+    def take(self, numbers: Tensor) -> Tensor:
+        """Copy the images with these numbers."""
+        return self.images[numbers]
+
     def subset(self, indices: NDArray[np.int64]) -> ImageData:
         """Copy the records at `indices` (int64 [m]), in that order."""
         chosen = torch.from_numpy(np.asarray(indices, dtype=np.int64))
         return ImageData(images=self.images[chosen], labels=self.labels[chosen], classes=self.classes)
+
+    def share(self, indices: NDArray[np.int64]) -> ImageShare:
+        """Return the records at `indices` (int64 [m]), in that order, left where they are."""
+        return ImageShare(whole=self, rows=torch.from_numpy(np.asarray(indices, dtype=np.int64)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageShare:
+    """Some of the images, left where they are: clients of one process divide its memory as they divide data.
+
+    Args:
+        whole: all of them.
+        rows: which are meant, int64 [n].
+    """
+
+    whole: ImageData
+    rows: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def images(self) -> Tensor:
+        """A copy of the images, made each time."""
+        return self.whole.images[self.rows]
+
+    @property
+    def inputs(self) -> Tensor:
+        """A copy of the images, made each time."""
+        return self.images
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """int64 [n], on the CPU."""
+        return self.whole.labels[self.rows]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes' names, in label order."""
+        return self.whole.classes
+
+    def take(self, numbers: Tensor) -> Tensor:
+        """Copy the images with these numbers."""
+        return self.whole.images[self.rows[numbers]]
 
 
 @dataclass(frozen=True, kw_only=True)

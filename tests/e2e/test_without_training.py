@@ -13,7 +13,7 @@ import pytest
 from common.run_folder import RunFolder
 from tests.run_folders import RunPlan, write_run
 
-BLOCKED = ("flwr", "opacus", "safetensors", "sklearn", "torch", "torchvision")
+BLOCKED = ("flwr", "opacus", "safetensors", "torch", "torchvision")
 
 _BLOCK = """
 import sys

@@ -55,8 +55,8 @@ def box_muller_by_hand(drawn: bytes, count: int) -> list[float]:
     """Return what the method gives in Python's own arithmetic, for 8 bytes of a radius and 4 of an angle."""
     pairs = (count + 1) // 2
     radii = [
-        math.sqrt(-2 * math.log(((word >> 11) + 2**52 + 1) * 2.0**-53))
-        for word in struct.unpack_from(f"<{pairs}q", drawn)
+        math.sqrt(-2 * math.log(1 - (word % 2**52) * 2.0**-52))
+        for word in struct.unpack_from(f"<{pairs}Q", drawn)
     ]
     angles = [math.pi * word / 2**31 for word in struct.unpack_from(f"<{pairs}i", drawn, 8 * pairs)]
     both = [r * math.cos(a) for r, a in zip(radii, angles, strict=True)]
@@ -73,13 +73,13 @@ def test_normals_are_box_muller_values(count: int) -> None:
     np.testing.assert_allclose(got.numpy(), box_muller_by_hand(drawn, count), rtol=3e-7, atol=2.0**-20)
 
 
-@pytest.mark.parametrize("word", [b"\x00" * 7 + b"\x80", b"\xff" * 7 + b"\x7f"])
+@pytest.mark.parametrize("word", [b"\x00" * 8, b"\xff" * 8, b"\xff" * 6 + b"\x0f\x00"])
 def test_extreme_words_give_finite_normals(word: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The least signed word becomes the uniform 2**-53, the greatest becomes exactly 1.
+    # The greatest fraction becomes the uniform 2**-52, none becomes exactly 1.
     monkeypatch.setattr(ChaChaStream, "bytes", lambda self, count: bytearray((word * count)[:count]))
     values = ChaChaStream(KEY).standard_normals(6)
     assert values.isfinite().all()
-    assert values.abs().max() <= math.sqrt(2 * 53 * math.log(2)) + 1e-6
+    assert values.abs().max() <= math.sqrt(2 * 52 * math.log(2)) + 1e-6
 
 
 def test_no_normals_asked_none_given() -> None:

@@ -31,6 +31,20 @@ def test_an_empty_subset_has_no_records() -> None:
     assert subset.images.shape == (0, 3, 8, 8)
 
 
+def test_a_share_is_what_a_subset_is_and_copies_nothing() -> None:
+    data, chosen = _four_images(), np.array([2, 0, 1])
+    share, subset = data.share(chosen), data.subset(chosen)
+    assert len(share) == len(subset)
+    assert torch.equal(share.images, subset.images)
+    assert torch.equal(share.inputs, subset.inputs)
+    assert torch.equal(share.labels, subset.labels)
+    assert share.classes == subset.classes
+    numbers = torch.tensor([1, 2])
+    assert torch.equal(share.take(numbers), subset.take(numbers))
+    data.images[2] = 9
+    assert share.images[0].unique().tolist() == [9]
+
+
 def test_images_of_another_size_are_resized() -> None:
     pixels = np.full((2, 3, 4, 4), 7, dtype=np.uint8)
     data = hold_images(pixels, np.array([0, 1]), ("cat", "dog"), 8)
