@@ -20,7 +20,7 @@ ModelOption = Annotated[
     str | None,
     typer.Option(
         help="patch-linear, finetune:resnet18 (or another network of torchvision), scatter-linear, "
-        "scatter-cnn, cnn-patches, cnn-small, cnn, cnn-tanh."
+        "scatter-cnn, cnn-patches, cnn-small, cnn, cnn-tanh, resnet-gn, wrn-16-4."
     ),
 ]
 RoundsOption = Annotated[int | None, typer.Option(help="Number of rounds.")]

@@ -43,9 +43,26 @@ def _kernel_gradients(layer: nn.Conv2d, images: Tensor, backprops: Tensor) -> Re
     pixels = max(images[0, 0].numel(), backprops[0, 0].numel())
     if 2 * pixels**2 < layer.weight.numel():
         return GhostKernels(inputs=images, outputs=backprops, geometry=geometry)
-    if geometry.kernel[1] <= _FEW_CHANNELS or images.device.type != "cpu":
+    if _is_rowwise(geometry, images):
         return RowwiseKernels.of(geometry, images, backprops)
     return DenseGradients(samples=_by_groups(geometry, images, backprops))
+
+
+def kernels_of_each(geometry: Geometry, images: Tensor, backprops: Tensor) -> Tensor:
+    """Write the kernel's gradient out for each record, [b, O, C / groups, rows, columns].
+
+    Args:
+        geometry: of the convolution.
+        images: the input, [b, C, H, W].
+        backprops: gradient of the output, [b, O, H', W'].
+    """
+    if _is_rowwise(geometry, images):
+        return RowwiseKernels.of(geometry, images, backprops).dense()
+    return _by_groups(geometry, images, backprops)
+
+
+def _is_rowwise(geometry: Geometry, images: Tensor) -> bool:
+    return geometry.kernel[1] <= _FEW_CHANNELS or images.device.type != "cpu"
 
 
 def _by_groups(geometry: Geometry, images: Tensor, backprops: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from client.gradients.convolution import conv2d_gradients
 from client.gradients.linear import linear_gradients
 from client.gradients.records import DenseGradients, RecordGradients
+from client.gradients.standardised import standardised_gradients
+from common.models.standardised import StandardisedConv2d
 
 
 def layer_gradients(
@@ -25,6 +27,8 @@ def layer_gradients(
         return linear_gradients(layer, activations, backprops)
     if type(layer) is nn.Conv2d:
         return conv2d_gradients(layer, activations, backprops)
+    if type(layer) is StandardisedConv2d:
+        return standardised_gradients(layer, activations, backprops)
     sample = GradSampleModule.GRAD_SAMPLERS.get(type(layer), ft_compute_per_sample_gradient)
     sampled = sample(layer, activations, backprops)
     return {parameter: DenseGradients(samples=samples) for parameter, samples in sampled.items()}

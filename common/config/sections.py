@@ -106,8 +106,8 @@ class ModelSettings(Section):
     name: str = Field(
         "cnn",
         description="A model of the registry: patch-linear, scatter-linear, scatter-cnn, cnn-patches, "
-        "cnn-small, cnn, cnn-tanh; or finetune:NAME, a linear model on the frozen features of torchvision's "
-        "network NAME, such as finetune:resnet18.",
+        "cnn-small, cnn, cnn-tanh, resnet-gn, wrn-16-4; or finetune:NAME, a linear model on the frozen "
+        "features of torchvision's network NAME, such as finetune:resnet18.",
     )
     weights: str = Field(
         "auto",

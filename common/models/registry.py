@@ -13,14 +13,18 @@ from common.models.heads import build_convolutional_head, build_linear_head
 from common.models.lenet import build_lenet
 from common.models.patches.front import IMAGE_SIZE as PATCHES_IMAGE_SIZE
 from common.models.patches.front import PATCHES
+from common.models.residual import build_resnet
 from common.models.safety import refuse_unsafe_layers
 from common.models.scattering.front import IMAGE_SIZE, SCATTERING
 from common.models.small import build_small, build_small_from_patches
 from common.models.spec import AutoRates, ModelSpec
 from common.models.tempered import build_tempered
+from common.models.wide import build_wide_resnet
 from common.names import require_known
 
 _FILTERS = 64
+_DEEP_RATES = AutoRates(clipped=0.4, plain=0.1, always_clipped=True)
+"""With the server's momentum of 0.9 about what De et al. 2022 take without one: 4, relative to the clip."""
 
 MODELS: dict[str, ModelSpec] = {
     spec.name: spec
@@ -49,6 +53,21 @@ MODELS: dict[str, ModelSpec] = {
             "15,242 parameters",
             image_size=32,
             build=partial(build_small_from_patches, filters=_FILTERS),
+        ),
+        ModelSpec(
+            name="resnet-gn",
+            summary="ResNet-20 of He et al. 2016 with GroupNorm, 269,722 parameters",
+            image_size=32,
+            build=build_resnet,
+            auto_rates=_DEEP_RATES,
+        ),
+        ModelSpec(
+            name="wrn-16-4",
+            summary="Wide ResNet 16-4 with GroupNorm and standardised weights (De et al. 2022), "
+            "2,753,818 parameters",
+            image_size=32,
+            build=build_wide_resnet,
+            auto_rates=_DEEP_RATES,
         ),
         ModelSpec(
             name="patch-linear",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import prune
 
+from common.models.standardised import StandardisedConv2d
 from common.trained.whole import WholeModel
 
 _LARGEST = 127
@@ -75,7 +76,7 @@ def quantised(model: WholeModel) -> WholeModel:
 
     Layers of a backbone's attention stay as they are: attention reads their weights past them.
     """
-    smaller = copy.deepcopy(model)
+    smaller = _without_standardisation(copy.deepcopy(model))
     for parent in list(smaller.modules()):
         if isinstance(parent, nn.MultiheadAttention):
             continue
@@ -102,10 +103,19 @@ def pruned(model: WholeModel, share: float) -> WholeModel:
         model: what is copied; its front stays as it is.
         share: of those weights, above 0 and below 1.
     """
-    smaller = copy.deepcopy(model)
+    smaller = _without_standardisation(copy.deepcopy(model))
     layers = [layer for layer in smaller.network.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     weights = [(layer, "weight") for layer in layers]
     prune.global_unstructured(weights, pruning_method=prune.L1Unstructured, amount=share)
     for layer in layers:
         prune.remove(layer, "weight")  # type: ignore[no-untyped-call]
     return smaller.requires_grad_(False)
+
+
+def _without_standardisation(model: WholeModel) -> WholeModel:
+    """Put plain convolutions in the place of standardised ones: it is the kernel in use that gets smaller."""
+    for parent in list(model.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, StandardisedConv2d):
+                setattr(parent, name, layer.plain())
+    return model

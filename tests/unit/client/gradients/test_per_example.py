@@ -15,6 +15,7 @@ from client.gradients.network import RecordNetwork, record_network
 from client.gradients.per_example import PerExampleModule
 from client.gradients.records import DenseGradients, OuterProducts, add
 from common.models import build_model
+from common.models.standardised import StandardisedConv2d
 
 RECORDS = 5
 
@@ -88,6 +89,10 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "in-place": lambda: head(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.MaxPool2d(2)),
     "residual": lambda: head(nn.Conv2d(3, 3, 1), Residual(nn.Conv2d(3, 3, 3, padding=1), nn.Tanh())),
     "functorch": lambda: head(ChannelScale(), nn.Tanh()),
+    "standardised": lambda: head(
+        StandardisedConv2d(3, 4, 3), nn.ReLU(), StandardisedConv2d(4, 9, 3, stride=2)
+    ),
+    "standardised-residual": lambda: head(Residual(StandardisedConv2d(3, 3, 3), nn.Tanh())),
 }
 
 
@@ -200,6 +205,7 @@ CHAINS = {
     "layer-norm": False,
     "residual": False,
     "functorch": False,
+    "standardised": False,
 }
 
 

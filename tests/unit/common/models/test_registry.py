@@ -24,6 +24,29 @@ def test_the_tanh_network_has_the_parameters_of_the_paper_and_its_norms() -> Non
     assert _parameters(build_model("cnn-tanh", num_classes=10)) == 550_570 + norms
 
 
+def test_residual_networks_have_the_parameters_that_their_summaries_name() -> None:
+    narrow, medium, wide = 64, 128, 256
+    kernels = 3 * 9 * 16 + 9 * (16 * narrow + 3 * narrow**2)
+    kernels += 9 * (narrow * medium + 3 * medium**2) + 9 * (medium * wide + 3 * wide**2)
+    shortcuts = 16 * narrow + narrow * medium + medium * wide
+    gains_and_biases = 2 * (16 + 5 * (narrow + medium + wide))
+    norms = 2 * (2 * 16 + 5 * narrow + 5 * medium + 4 * wide)
+    wrn = kernels + shortcuts + gains_and_biases + norms + (wide + 1) * 10
+    convolutions = 9 * (3 * 16 + 6 * 16**2 + 16 * 32 + 5 * 32**2 + 32 * 64 + 5 * 64**2)
+    resnet = convolutions + 2 * (7 * 16 + 6 * 32 + 6 * 64) + (64 + 1) * 10
+    for name, parameters in (("resnet-gn", resnet), ("wrn-16-4", wrn)):
+        assert _parameters(build_model(name, num_classes=10)) == parameters
+        assert f"{parameters:,} parameters" in model_spec(name).summary
+
+
+@pytest.mark.parametrize("size", [8, 17, 64])
+@pytest.mark.parametrize("name", ["resnet-gn", "wrn-16-4"])
+def test_residual_networks_see_images_of_any_size(name: str, size: int) -> None:
+    outputs = build_model(name, num_classes=100)(torch.rand(2, 3, size, size))
+    assert outputs.shape == (2, 100)
+    assert outputs.isfinite().all()
+
+
 def test_heads_have_the_parameters_that_their_summaries_name() -> None:
     convolutions = (243 * 9 + 1) * 64 + (64 * 9 + 1) * 64
     for name, parameters in (

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from common.models.standardised import StandardisedConv2d
 from common.trained.compression import Int8Weight, pruned, quantised
 from common.trained.whole import Normalise, WholeModel
 
@@ -54,3 +55,19 @@ def test_pruning_takes_the_smallest_weights_of_all_layers_together(share) -> Non
     assert weights[left == 0].abs().max() <= weights[left != 0].abs().min()
     assert torch.equal(left[left != 0], weights[left != 0])
     assert torch.equal(torch.cat([layer.weight.flatten() for layer in layers]), weights)
+
+
+def test_a_standardised_kernel_gets_smaller_as_it_is_used() -> None:
+    torch.manual_seed(0)
+    layer = StandardisedConv2d(3, 4, 3, stride=2)
+    nn.init.normal_(layer.gain)
+    network = nn.Sequential(layer, nn.Flatten(), nn.Linear(64, 5)).requires_grad_(False)
+    model = WholeModel(Normalise(), network).eval()
+    before = model(images())
+    assert 0 < (quantised(model)(images()) - before).abs().max() < 0.05
+    halved = pruned(model, 0.5)
+    kept = torch.cat([halved.network[place].weight.flatten() for place in (0, 2)])
+    used = torch.cat([layer.plain().weight.flatten(), network[2].weight.flatten()])
+    assert int((kept == 0).sum()) == len(used) // 2
+    assert torch.equal(kept[kept != 0], used[kept != 0])
+    assert type(model.network[0]) is StandardisedConv2d

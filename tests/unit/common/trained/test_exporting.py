@@ -54,7 +54,9 @@ def metadata_of(path: Path) -> dict:
     return json.loads(files[METADATA])
 
 
-@pytest.mark.parametrize("model", ["cnn", "cnn-tanh", "scatter-linear", "scatter-cnn"])
+@pytest.mark.parametrize(
+    "model", ["cnn", "cnn-tanh", "resnet-gn", "wrn-16-4", "scatter-linear", "scatter-cnn"]
+)
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_file_computes_what_the_model_does_for_any_number_of_images(tmp_path, public, model, name) -> None:
     if name == "onnx":

@@ -39,7 +39,9 @@ def test_loading_leaves_torchs_random_state(tmp_path) -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("model", ["cnn", "cnn-tanh", "scatter-linear", "scatter-cnn"])
+@pytest.mark.parametrize(
+    "model", ["cnn", "cnn-tanh", "resnet-gn", "wrn-16-4", "scatter-linear", "scatter-cnn"]
+)
 def test_one_module_computes_what_the_run_does(tmp_path, model) -> None:
     trained = load_trained(write_trained(tmp_path / "run", model).root, CPU)
     expected = scores_of(trained, images(5))
