@@ -28,6 +28,7 @@ class OptimizerSettings:
         name: "sgd", "adam" or "rmsprop".
         learning_rate: above 0.
         momentum: in [0, 1); of "sgd" and "rmsprop" only.
+        proximal_mu: pull towards where the training began, added to the gradient after its noise; 0 is none.
 
     Raises:
         ConfigError: when a value is out of range.
@@ -36,6 +37,7 @@ class OptimizerSettings:
     name: str
     learning_rate: float
     momentum: float = 0.0
+    proximal_mu: float = 0.0
 
     def __post_init__(self) -> None:
         if self.name not in OPTIMIZERS:
@@ -46,6 +48,8 @@ class OptimizerSettings:
             raise ConfigError(f"momentum is {self.momentum}; give a number from 0 to below 1")
         if self.momentum and self.name not in _MOMENTUM_OPTIMIZERS:
             raise ConfigError(f"momentum is {self.momentum} with optimizer {self.name!r}; set it to 0")
+        if not 0 <= self.proximal_mu < float("inf"):
+            raise ConfigError(f"proximal-mu is {self.proximal_mu}; give a number from 0")
 
     def build(self, parameters: list[Tensor]) -> Optimizer:
         """Return a torch optimiser over the parameters, with no state yet."""

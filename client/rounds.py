@@ -185,7 +185,12 @@ def _rule(site: Site, proposal: Proposal) -> OptimizerSettings:
     training = proposal.training
     clip = proposal.max_grad_norm if proposal.private else None
     rate = training.rate(auto=spec_of(site.config.model).auto_rates.rate(clip))
-    return OptimizerSettings(name=training.optimizer, learning_rate=rate, momentum=training.momentum)
+    return OptimizerSettings(
+        name=training.optimizer,
+        learning_rate=rate,
+        momentum=training.momentum,
+        proximal_mu=training.proximal_mu,
+    )
 
 
 def _build_trainer(site: Site, proposal: Proposal) -> DPTrainer:

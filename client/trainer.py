@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from client.drift import pull_back
 from client.flat import FlatParameters
 from client.gradients import record_network
 from client.noise import PrivateRandomness
@@ -181,6 +182,7 @@ class DPTrainer:
         """Return an optimiser without history, whatever became of the training before."""
         self._network.forget_batch()
         rule = self._optimizer.build([self._parameters.vector])
+        pull_back(rule, self._parameters.vector, self._optimizer.proximal_mu)
         expected_batch_size = float(charge.expected_batch_size)
         if not isinstance(charge.mechanism, PoissonGaussian):
             return PlainOptimizer(

@@ -25,6 +25,11 @@ class TrainingSettings(Section):
     momentum: Momentum = Field(
         0.0, description="Local momentum within a round (sgd, rmsprop); across rounds use server-momentum."
     )
+    proximal_mu: Annotated[float, Field(ge=0, le=100)] = Field(
+        0.0,
+        description="FedProx: so many times the way from the round's model is added to each gradient, after "
+        "its noise, which costs no privacy; 0 is off, and a round's first step does not feel it.",
+    )
     sample_rate: Annotated[float, Field(ge=1e-6, le=1)] | Literal["off"] = Field(
         0.1, description="Chance q that a record enters a step; the same for every client."
     )
@@ -81,6 +86,18 @@ class TrainingSettings(Section):
             raise ConfigError(
                 f"training.momentum = {self.momentum} does not apply to adam, which has its own averages: "
                 "set it to 0, or choose sgd or rmsprop"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _pulls_without_overshooting(self) -> Self:
+        if self.optimizer != "sgd" or self.learning_rate == "auto":
+            return self
+        if self.learning_rate * self.proximal_mu >= 2:
+            raise ConfigError(
+                f"training.learning-rate = {self.learning_rate} times training.proximal-mu = "
+                f"{self.proximal_mu} is not below 2, so that steps would lead ever farther from the round's "
+                "model: make one of them smaller"
             )
         return self
 

@@ -32,6 +32,7 @@ SAME_CHARGE = frozenset(
         "training.loss",
         "training.momentum",
         "training.optimizer",
+        "training.proximal-mu",
     }
 )
 """Settings that change what is learnt, and nothing of who holds which record or what a round charges it."""

@@ -159,6 +159,9 @@ def test_rules_by_hand(name: str, momentum: float, expected: float) -> None:
         ({"learning_rate": float("inf")}, "learning-rate is inf"),
         ({"momentum": 1.0}, "momentum is 1.0"),
         ({"momentum": -0.1}, "momentum is -0.1"),
+        ({"proximal_mu": -0.1}, "proximal-mu is -0.1"),
+        ({"proximal_mu": float("nan")}, "proximal-mu is nan"),
+        ({"proximal_mu": float("inf")}, "proximal-mu is inf"),
         ({"name": "adam", "momentum": 0.9}, "momentum is 0.9 with optimizer 'adam'"),
     ],
 )

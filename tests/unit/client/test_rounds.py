@@ -11,6 +11,7 @@ import pytest
 from flwr.app import Context, RecordDict
 
 from client import rounds
+from client.optimizer import OptimizerSettings
 from client.rounds import train_round
 from client.site import Site, open_site
 from client.trainer import DPTrainer, LocalUpdate
@@ -100,6 +101,17 @@ def test_a_reply_holds_the_update_and_the_entries_that_the_server_lacks(site):
     second = train_round(site, replace(request(site, number=2), known_entries=3))
     assert second.ledger_lines == site.ledger.view.lines[3:]
     assert kinds(site) == [Genesis, Reserve, Release, Reserve, Release]
+
+
+def test_steps_follow_the_proposed_rule(site, monkeypatch):
+    rules, step_by = [], DPTrainer.step_by
+    monkeypatch.setattr(
+        DPTrainer, "step_by", lambda self, rule, **_: rules.append(rule) or step_by(self, rule)
+    )
+    train_round(site, request(site, learning_rate=0.3, momentum=0.5, proximal_mu=0.2))
+    assert rules == [
+        OptimizerSettings(name="sgd", learning_rate=0.3, momentum=0.5, proximal_mu=0.2),
+    ]
 
 
 def test_a_training_that_fails_stays_charged_and_releases_nothing(site, monkeypatch):

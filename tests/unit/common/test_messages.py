@@ -88,6 +88,14 @@ def test_a_training_request_survives_the_wire(noise_multiplier, target):
         assert received.arrays[name].dtype == np.float32
 
 
+@pytest.mark.parametrize("mu", [-1.0, 101.0, float("nan"), float("inf"), "much"])
+def test_a_pull_out_of_range_is_no_proposal(mu):
+    record = train_request_record(request(None))
+    record["fields"]["training.proximal-mu"] = mu
+    with pytest.raises(MessageError, match=r"training\.proximal-mu is not permitted"):
+        parse_train_request(message(record))
+
+
 @pytest.mark.parametrize("deliveries", [(), (DELIVERY,), (DELIVERY, DELIVERY)])
 def test_a_question_who_somebody_is_survives_the_wire(deliveries):
     sent = DescribeRequest(run="r", known_entries=9, deliveries=deliveries, classes=("cat", "dog"))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from common.config import resolve
+from common.errors import ConfigError
 
 
 def rates(decay: str, rounds: int, rate: float | str = 2.0, *, auto: float = 1.2) -> list[float]:
@@ -23,6 +24,17 @@ def test_a_rate_is_whole_at_first_falls_and_is_never_zero(decay):
     assert many[0] == 2.0
     assert many == sorted(many, reverse=True)
     assert 0 < many[-1] < 0.01
+
+
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+def test_a_pull_that_overshoots_is_refused_where_the_step_follows_it(rule):
+    settings = {"training.optimizer": rule, "training.proximal-mu": 4.0, "training.learning-rate": 0.5}
+    if rule == "sgd":
+        with pytest.raises(ConfigError, match="0.5 times training.proximal-mu = 4.0 is not below 2"):
+            resolve(settings)
+    else:
+        assert resolve(settings).training.proximal_mu == 4.0
+    assert resolve(settings | {"training.learning-rate": 0.49}).training.proximal_mu == 4.0
 
 
 def test_auto_falls_from_the_models_own_rate():

@@ -1,0 +1,72 @@
+"""What is added to gradients after their noise, with numbers worked out by hand."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from torch import nn
+
+from client.noise import PrivateRandomness
+from client.optimizer import OptimizerSettings
+from client.trainer import DPTrainer
+from tests import small_trainings
+from tests.small_trainings import QUIET, charge, flat, records, trainer
+
+START = {"1.weight": np.full((1, 1), 5.0, dtype=np.float32)}
+NOISY = 5.0
+
+
+def place(steps: int, mu: float, *, sigma: float | None = QUIET, rule: str = "sgd") -> float:
+    """Return how far a weight moves whose every gradient is 1, clipped to 0.7, at a rate of 1."""
+    ready = DPTrainer(
+        model=nn.Sequential(nn.Flatten(), nn.Linear(1, 1, bias=False)),
+        loss=lambda outputs, _: outputs.squeeze(1),
+        optimizer=OptimizerSettings(name=rule, learning_rate=1.0, proximal_mu=mu),
+        transform=lambda images, _: images.float()[:, :1, :1, :1] * 0 + 1,
+    )
+    what = charge(10, rate=Fraction(1), steps=steps, sigma=sigma)
+    update = ready.fit(START, records(10), what, PrivateRandomness.reproducible(7, 0, 1))
+    return float(update.arrays["1.weight"][0, 0])
+
+
+@pytest.mark.parametrize(("sigma", "gradient"), [(QUIET, 0.7), (None, 1.0)])
+def test_the_pull_by_hand(sigma: float | None, gradient: float) -> None:
+    # The second step is by g - g / 4, the third by g - (1 + 3 / 4) g / 4.
+    assert place(1, 0.25, sigma=sigma) == pytest.approx(-gradient, rel=1e-5)
+    assert place(2, 0.25, sigma=sigma) == pytest.approx(-1.75 * gradient, rel=1e-5)
+    assert place(3, 0.25, sigma=sigma) == pytest.approx(-2.3125 * gradient, rel=1e-5)
+
+
+def test_it_is_added_after_the_noise_and_never_clipped() -> None:
+    places = [0.0, *(place(steps, 0.0, sigma=NOISY) for steps in (1, 2, 3))]
+    noised = -np.diff(places)
+    assert np.abs(noised).max() > 0.7
+    expected = 0.0
+    for gradient in noised:
+        expected -= gradient + 0.9 * expected
+    assert place(3, 0.9, sigma=NOISY) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("sigma", [NOISY, None])
+def test_a_single_step_does_not_feel_it(sigma: float | None) -> None:
+    assert place(1, 1.5, sigma=sigma) == place(1, 0.0, sigma=sigma)
+
+
+def test_every_training_is_pulled_to_where_it_began_itself() -> None:
+    ready, what = trainer(), charge(20)
+    ready.step_by(OptimizerSettings(name="sgd", learning_rate=0.5, proximal_mu=0.8))
+    again = trainer()
+    again.step_by(OptimizerSettings(name="sgd", learning_rate=0.5, proximal_mu=0.8))
+    first = {name: np.zeros_like(value) for name, value in small_trainings.START.items()}
+    ready.fit(first, records(20), what, PrivateRandomness.reproducible(1, 0, 1))
+    late, fresh = (
+        one.fit(small_trainings.START, records(20), what, PrivateRandomness.reproducible(1, 0, 2))
+        for one in (ready, again)
+    )
+    np.testing.assert_array_equal(flat(late), flat(fresh))
+
+
+def test_other_rules_take_it_too() -> None:
+    assert place(3, 0.25, rule="adam") != place(3, 0.0, rule="adam")
