@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 
@@ -28,5 +28,27 @@ def pull_back(rule: Optimizer, vector: nn.Parameter, proximal_mu: float) -> None
     def add(*_: object) -> None:
         if vector.grad is not None:
             vector.grad.add_(torch.sub(vector.detach(), start), alpha=proximal_mu)
+
+    rule.register_step_pre_hook(add)
+
+
+def correct(rule: Optimizer, vector: nn.Parameter, correction: Tensor) -> None:
+    """Have a rule's steps add the same values to every gradient.
+
+    Source: Karimireddy et al. 2020, "SCAFFOLD: Stochastic Controlled Averaging for Federated Learning", the
+    correction of a local step, c - c_i.
+
+    Args:
+        rule: over the vector alone.
+        vector: all parameters; its gradient has its noise when the rule steps.
+        correction: shaped like the vector, finite.
+
+    Privacy:
+        Post-processing, whatever the values are: they come from outside, as the model does.
+    """
+
+    def add(*_: object) -> None:
+        if vector.grad is not None:
+            vector.grad.add_(correction)
 
     rule.register_step_pre_hook(add)

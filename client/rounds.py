@@ -37,6 +37,7 @@ def train_round(site: Site, request: TrainRequest) -> Update:
     Raises:
         PolicyRefused, BudgetExhausted: when the site's policy says no; nothing is charged then.
         ConfigError: when the model is not the one that the settings name; nothing is charged then.
+        MessageError: when the model, or the correction, holds values that are not finite; nor then.
 
     Privacy: only `Update` leaves: the noised update, charged in the ledger, and the ledger's entries.
     """
@@ -45,10 +46,14 @@ def train_round(site: Site, request: TrainRequest) -> Update:
         return _update(site, request, kept)
     trainer = _trainer(site, request.proposal)
     trainer.refuse_misfit(request.arrays)
+    if request.correction is not None:
+        trainer.refuse_misfit(request.correction, kind="correction")
     randomness = _randomness(site.config, site.partition_id, request)
     reserved = _repeatable(site, request) or _reserve(site, request, randomness.source)
     try:
-        arrays = trainer.fit(request.arrays, site.records, reserved.charge, randomness).arrays
+        arrays = trainer.fit(
+            request.arrays, site.records, reserved.charge, randomness, request.correction
+        ).arrays
         if site.kept is not None:
             site.kept.keep(request, arrays, site.ledger.view)
     except Exception as error:

@@ -9,8 +9,9 @@ from fractions import Fraction
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from client.drift import pull_back
+from client.drift import correct, pull_back
 from client.flat import FlatParameters
 from client.gradients import record_network
 from client.noise import PrivateRandomness
@@ -121,8 +122,8 @@ class DPTrainer:
         """Apply another rule to gradients from the next `fit` on, such as one with a smaller rate."""
         self._optimizer = optimizer
 
-    def refuse_misfit(self, arrays: Arrays) -> None:
-        """Refuse parameters that `fit` could not start from, before anything is charged for it.
+    def refuse_misfit(self, arrays: Arrays, *, kind: str = "model") -> None:
+        """Refuse parameters, or a correction, that `fit` could not take, before anything is charged for it.
 
         Raises:
             ConfigError: when a name or shape is not the model's.
@@ -131,10 +132,15 @@ class DPTrainer:
         refuse_misfit(self._model, arrays)
         for name in sorted(arrays):
             if not np.isfinite(arrays[name]).all():
-                raise MessageError(f"the model's {name} holds values that are not finite")
+                raise MessageError(f"the {kind}'s {name} holds values that are not finite")
 
     def fit(
-        self, arrays: Arrays, data: Records, charge: Charge, randomness: PrivateRandomness
+        self,
+        arrays: Arrays,
+        data: Records,
+        charge: Charge,
+        randomness: PrivateRandomness,
+        correction: Arrays | None = None,
     ) -> LocalUpdate:
         """Train for exactly the charged number of steps.
 
@@ -143,6 +149,7 @@ class DPTrainer:
             data: every record of the client.
             charge: what the ledger has reserved.
             randomness: fresh streams; using them again would repeat noise.
+            correction: added to every gradient after its noise, by name; None for nothing.
 
         Returns:
             The update. Losses, batch sizes, indices and how much was clipped are not kept.
@@ -157,7 +164,7 @@ class DPTrainer:
         if len(data) != charge.num_examples:
             raise DataError(f"data have {len(data)} records where {charge.num_examples} were charged for")
         load_arrays(self._model, arrays)
-        optimizer = self._start(charge, randomness)
+        optimizer = self._start(charge, randomness, correction)
         sampler = PoissonSampler(charge.num_examples, charge.sample_rate, randomness.sampling)
         generator = torch.Generator().manual_seed(int(randomness.augmentation.integers(1)[0] >> 1))
         for _ in range(charge.mechanism.num_steps):
@@ -178,11 +185,12 @@ class DPTrainer:
         labels = data.labels[chunk].to(self._device)
         optimizer.absorb(self._loss(optimizer.network(images), labels))
 
-    def _start(self, charge: Charge, randomness: PrivateRandomness) -> BatchOptimizer:
+    def _start(
+        self, charge: Charge, randomness: PrivateRandomness, correction: Arrays | None
+    ) -> BatchOptimizer:
         """Return an optimiser without history, whatever became of the training before."""
         self._network.forget_batch()
-        rule = self._optimizer.build([self._parameters.vector])
-        pull_back(rule, self._parameters.vector, self._optimizer.proximal_mu)
+        rule = self._rule(correction)
         expected_batch_size = float(charge.expected_batch_size)
         if not isinstance(charge.mechanism, PoissonGaussian):
             return PlainOptimizer(
@@ -203,6 +211,19 @@ class DPTrainer:
             views=self._views,
             spare_core=self._spare_core,
         )
+
+    def _rule(self, correction: Arrays | None) -> Optimizer:
+        """Return the rule of one training, with what it adds to noised gradients."""
+        vector = self._parameters.vector
+        rule = self._optimizer.build([vector])
+        pull_back(rule, vector, self._optimizer.proximal_mu)
+        if correction is not None:
+            named = [name for name, parameter in self._model.named_parameters() if parameter.requires_grad]
+            values = torch.zeros_like(vector.data)
+            for name, view in zip(named, self._parameters.split(values), strict=True):
+                view.copy_(torch.from_numpy(correction[name]))
+            correct(rule, vector, values)
+        return rule
 
 
 def quickest_layout(model: nn.Module) -> nn.Module:

@@ -22,7 +22,7 @@ from common.protocol import (
     TrainRequest,
     Update,
 )
-from common.wire import ARRAYS, FIELDS, TRAINING_PREFIX, Fields, unpack_arrays
+from common.wire import ARRAYS, CORRECTION, FIELDS, TRAINING_PREFIX, Fields, unpack_arrays
 
 FLOWER_ERRORS = {
     3: "it did not take its message in time",
@@ -77,7 +77,10 @@ def train_request_record(request: TrainRequest, packed: ArrayRecord | None = Non
         fields["noise-multiplier"] = proposal.noise_multiplier
     if proposal.target_epsilon is not None:
         fields["target-epsilon"] = proposal.target_epsilon
-    return RecordDict({FIELDS: ConfigRecord(fields), ARRAYS: packed or pack_arrays(request.arrays)})
+    record = RecordDict({FIELDS: ConfigRecord(fields), ARRAYS: packed or pack_arrays(request.arrays)})
+    if request.correction is not None:
+        record[CORRECTION] = pack_arrays(request.correction)
+    return record
 
 
 def parse_train_request(message: Message) -> TrainRequest:
@@ -99,6 +102,7 @@ def parse_train_request(message: Message) -> TrainRequest:
         server_nonce=fields.text("server-nonce"),
         known_entries=fields.integer("known-entries"),
         deliveries=_read_deliveries(fields),
+        correction=unpack_arrays(message, CORRECTION) if CORRECTION in message.content else None,
     )
 
 

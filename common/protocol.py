@@ -68,6 +68,7 @@ class TrainRequest:
     """Ask a client for one round of training from `arrays`.
 
     Args:
+        correction: what is added to each noised gradient, shaped like `arrays`; None for nothing.
         server_nonce: 64 hexadecimal digits that nobody could know before; the charge names them.
         known_entries: ledger entries that the server already holds; the reply continues from there.
         deliveries: receipts that the client has not stored yet.
@@ -80,6 +81,7 @@ class TrainRequest:
     server_nonce: str
     known_entries: int
     deliveries: tuple[Delivery, ...] = ()
+    correction: Arrays | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

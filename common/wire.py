@@ -15,6 +15,7 @@ from common.config import TrainingSettings
 from common.errors import MessageError
 
 ARRAYS = "arrays"
+CORRECTION = "correction"
 FIELDS = "fields"
 TRAINING_PREFIX = "training."
 
@@ -27,12 +28,12 @@ _NPY_HEADER = re.compile(
 )
 
 
-def unpack_arrays(message: Message) -> Arrays:
-    """Read the arrays of a message, or raise MessageError."""
-    record = message.content.get(ARRAYS)
+def unpack_arrays(message: Message, name: str = ARRAYS) -> Arrays:
+    """Read the arrays of a message that lie under a name, or raise MessageError."""
+    record = message.content.get(name)
     if not isinstance(record, ArrayRecord):
-        raise MessageError("the message holds no arrays")
-    return {str(name): _unpack_array(str(name), array.data) for name, array in record.items()}
+        raise MessageError(f"the message holds no {name}")
+    return {str(key): _unpack_array(str(key), array.data) for key, array in record.items()}
 
 
 def _unpack_array(name: str, data: bytes) -> NDArray[np.float32]:

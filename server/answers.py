@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from common.arrays import digest
+from common.arrays import Arrays, digest
 from common.errors import FedLedgerError, MessageError
 from common.ledger import LedgerView, Release, Reserve
 from common.protocol import Refusal, Reply, Update
 from server.aggregation import StreamingMean, check_update
+from server.drift import DriftCorrection
 from server.proposals import Asked
 from server.state import ClientRecord, RunState
 from server.strategy import FedAvg
@@ -25,9 +26,11 @@ class Answers:
     A reply that is not what was agreed is dropped with its reason and never averaged.
     """
 
-    def __init__(self, state: RunState, strategy: FedAvg) -> None:
+    def __init__(self, state: RunState, strategy: FedAvg, drift: DriftCorrection | None = None) -> None:
         self._state = state
         self._strategy = strategy
+        self._drift = drift
+        self._variates: dict[int, Arrays] = {}
         self.mean = StreamingMean(state.arrays)
         self.updates: dict[int, str] = {}
         self.clients: dict[int, ClientRecord] = {}
@@ -37,6 +40,11 @@ class Answers:
     def retired(self) -> dict[int, Refusal]:
         """Return the clients of this round that need not be asked again."""
         return {r.partition_id: r for r in self.refused if r.code in LASTING_REFUSALS}
+
+    @property
+    def variates(self) -> dict[int, Arrays] | None:
+        """Return every client's control variate after this round; None where drift is not corrected."""
+        return None if self._drift is None else {**self._drift.variates, **self._variates}
 
     def take(self, partition_id: int, reply: Reply, asked: Asked) -> None:
         """Take in one client's reply to what it was asked, or note why not."""
@@ -57,6 +65,10 @@ class Answers:
         self.clients[client.partition_id] = replace(client, ledger=ledger)
         self.mean.add(reply.arrays, self._strategy.weight(client.num_examples))
         self.updates[client.partition_id] = update
+        if self._drift is not None:
+            reach = self._strategy.reach(asked.proposal, client.num_examples)
+            after = self._drift.after(client.partition_id, reply.arrays, reach)
+            self._variates[client.partition_id] = after
 
 
 def _charge_of(ledger: LedgerView, state: RunState, update: str) -> Reserve:

@@ -18,6 +18,7 @@ from server.state import KnownLedger, RoundOutcome, RunState
 
 _SCHEMA = "fedledger-checkpoint/1"
 _MODEL, _VELOCITY, _SECOND, _AVERAGE = "model.", "velocity.", "second-moment.", "average."
+_VARIATE = "variate-{}."
 
 
 def save_state(folder: RunFolder, state: RunState) -> None:
@@ -30,6 +31,8 @@ def save_state(folder: RunFolder, state: RunState) -> None:
     arrays |= {_VELOCITY + name: value for name, value in state.velocity.items()}
     arrays |= {_SECOND + name: value for name, value in (state.second_moment or {}).items()}
     arrays |= {_AVERAGE + name: value for name, value in (state.average or {}).items()}
+    for number, variate in (state.variates or {}).items():
+        arrays |= {_VARIATE.format(number) + name: value for name, value in variate.items()}
     data = to_bytes(arrays)
     name = f"round-{state.round:06d}.safetensors"
     write_atomically(folder.checkpoint / name, data)
@@ -40,6 +43,7 @@ def save_state(folder: RunFolder, state: RunState) -> None:
         "ended": state.ended,
         "arrays": name,
         "sha256": hashlib.sha256(data).hexdigest(),
+        "variates": None if state.variates is None else sorted(state.variates),
         "retired": [
             {"partition_id": r.partition_id, "code": r.code, "reason": r.reason}
             for r in state.retired.values()
@@ -71,6 +75,7 @@ def load_state(folder: RunFolder) -> RunState:
         velocity=_part(arrays, _VELOCITY),
         second_moment=_part(arrays, _SECOND) or None,
         average=_part(arrays, _AVERAGE) or None,
+        variates=_variates(arrays, record),
         retired={refusal.partition_id: refusal for refusal in record.retired},
         known=record.ledgers,
     )
@@ -114,6 +119,7 @@ class _Record(BaseModel):
     ended: str
     arrays: str = Field(pattern=r"^round-\d{6,}\.safetensors$")
     sha256: str
+    variates: list[int] | None = None
     retired: list[Refusal]
     ledgers: dict[int, KnownLedger]
 
@@ -149,6 +155,12 @@ def _read_arrays(folder: RunFolder, record: _Record) -> Arrays:
         return from_bytes(data)
     except SafetensorError:
         raise CheckpointError(f"{path} is not a safetensors file: put it back, or start a new run") from None
+
+
+def _variates(arrays: Arrays, record: _Record) -> dict[int, Arrays] | None:
+    if record.variates is None:
+        return None
+    return {number: _part(arrays, _VARIATE.format(number)) for number in record.variates}
 
 
 def _part(arrays: Arrays, prefix: str) -> Arrays:

@@ -19,6 +19,7 @@ from common.run_folder import RunFolder, write_atomically
 from server.answers import Answers
 from server.checkpoint import forget_unfinished, load_state, record_round, save_state
 from server.copies import LedgerCopies
+from server.drift import DriftCorrection, drift_of
 from server.evaluation import Evaluator
 from server.exchange import WITHOUT_MODEL_BYTES, Question, ask
 from server.joining import join, part
@@ -71,14 +72,16 @@ class Coordinator:
         """Ask a cohort, average what is usable, evaluate, and write it all down."""
         started = time.monotonic()
         number = state.round + 1
-        answers = Answers(state, strategy)
+        drift = drift_of(state, strategy)
+        answers = Answers(state, strategy, drift)
         asked = self._asked(state, strategy, number)
-        for question, reply in self._ask_cohort(state, asked, number):
+        for question, reply in self._ask_cohort(state, asked, number, drift):
             answers.take(question.partition_id, reply, asked[question.partition_id])
         self._require_a_start(number, answers, len(state.clients))
         after = replace(
             self._moved(state, strategy, number, answers),
             round=number,
+            variates=answers.variates,
             clients=state.clients | answers.clients,
             retired=state.retired | answers.retired,
             turned_away=(),
@@ -135,7 +138,7 @@ class Coordinator:
         }
 
     def _ask_cohort(
-        self, state: RunState, asked: dict[int, Asked], number: int
+        self, state: RunState, asked: dict[int, Asked], number: int, drift: DriftCorrection | None
     ) -> Iterator[tuple[Question, Reply]]:
         packed = pack_arrays(state.arrays)
         questions = []
@@ -148,6 +151,7 @@ class Coordinator:
                 server_nonce=asked[client.partition_id].nonce,
                 known_entries=len(client.ledger.entries),
                 deliveries=self.book.deliveries(client.ledger),
+                correction=None if drift is None else drift.for_client(client.partition_id),
             )
             record = train_request_record(request, packed)
             questions.append(Question(client.node_id, client.partition_id, record))
@@ -184,6 +188,7 @@ class Coordinator:
             velocity=moments.first,
             second_moment=moments.second,
             average=arrays if self._averages else None,
+            variates={} if self._corrects else None,
         )
         save_state(self.folder, state)
         write_atomically(self.folder.rounds, b"")
@@ -193,12 +198,17 @@ class Coordinator:
     def _averages(self) -> bool:
         return self.config.federation.model_average != "off"
 
+    @property
+    def _corrects(self) -> bool:
+        return self.config.federation.drift_correction != "off"
+
     def _require_its_kind(self, state: RunState) -> None:
         """Refuse settings under which the run's state would lack something, or hold too much."""
         federation = self.config.federation
         adaptive = federation.server_optimizer != "sgd"
         for name, value, fits in (
             ("model-average", federation.model_average, (state.average is not None) == self._averages),
+            ("drift-correction", federation.drift_correction, (state.variates is not None) == self._corrects),
             ("server-optimizer", federation.server_optimizer, (state.second_moment is not None) == adaptive),
         ):
             if not fits:

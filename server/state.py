@@ -80,6 +80,7 @@ class RunState:
         velocity: the server's momentum, shaped like `arrays`.
         second_moment: of updates, shaped like `arrays`; None where the server's optimiser keeps none.
         average: of the model over rounds, shaped like `arrays`; None where none is kept.
+        variates: by partition number, what SCAFFOLD knows of a client; None where drift is not corrected.
         clients: by partition number; asked for again when a run is resumed.
         retired: clients that are left out from now on, with their reason.
         known: by partition number, the ledgers as of the last checkpoint.
@@ -93,6 +94,7 @@ class RunState:
     velocity: Arrays
     second_moment: Arrays | None = None
     average: Arrays | None = None
+    variates: dict[int, Arrays] | None = None
     clients: dict[int, ClientRecord] = field(default_factory=dict)
     retired: dict[int, Refusal] = field(default_factory=dict)
     known: dict[int, KnownLedger] = field(default_factory=dict)

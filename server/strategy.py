@@ -36,6 +36,12 @@ class FedAvg:
                 counts[partition_id] += 1
         return counts
 
+    @cached_property
+    def _auto_rate(self) -> float:
+        """The learning rate that suits the model."""
+        privacy = self.config.privacy
+        return spec_of(self.config.model).auto_rates.rate(privacy.max_grad_norm if privacy.enabled else None)
+
     def cohort(self, number: int) -> list[int]:
         """Return the partitions that the plan asks in a round, ascending.
 
@@ -54,17 +60,22 @@ class FedAvg:
         privacy = self.config.privacy
         fixed = None if privacy.noise_multiplier == "auto" else privacy.noise_multiplier
         target = None if privacy.target_epsilon == "auto" else privacy.target_epsilon
-        clip = privacy.max_grad_norm if privacy.enabled else None
-        auto = spec_of(self.config.model).auto_rates.rate(clip)
         return Proposal(
             training=self.config.training.in_round(
-                number, self.config.federation.num_server_rounds, auto=auto
+                number, self.config.federation.num_server_rounds, auto=self._auto_rate
             ),
             private=privacy.enabled,
             max_grad_norm=privacy.max_grad_norm,
             noise_multiplier=fixed,
             target_epsilon=target,
             planned_rounds=self._planned[partition_id],
+        )
+
+    def reach(self, proposal: Proposal, num_examples: int) -> float:
+        """Return the steps of a client's round times their size."""
+        training = proposal.training
+        return training.steps_for(training.sample_rate_for(num_examples)) * training.rate(
+            auto=self._auto_rate
         )
 
     def weight(self, num_examples: int) -> float:

@@ -4,10 +4,10 @@ Only this package reads kebab-case settings. The `privacy` section alone changes
 `runtime` section never changes a result.
 """
 
+from common.config.federation import FederationSettings
 from common.config.layers import Settings, join_assignments, parse_assignment, read_toml, resolve
 from common.config.sections import (
     DataSettings,
-    FederationSettings,
     ModelSettings,
     PrivacySettings,
     RunConfig,

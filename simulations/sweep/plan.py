@@ -22,6 +22,7 @@ ROUNDS = "federation.num-server-rounds"
 SAME_CHARGE = frozenset(
     {
         "data.augmentation",
+        "federation.drift-correction",
         "federation.model-average",
         "federation.server-momentum",
         "federation.weighting",

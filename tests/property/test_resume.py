@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,9 +37,11 @@ def config(images: Path, out: Path) -> RunConfig:
             "data.augmentation": "flip",
             "training.sample-rate": 0.3,
             "training.learning-rate": 1.0,
+            "training.local-steps": 2,
             "training.learning-rate-decay": "cosine",
             "federation.model-average": 0.9,
             "federation.server-optimizer": "adam",
+            "federation.drift-correction": "scaffold",
             "privacy.epsilon": 8.0,
             "privacy.reproducible-noise": True,
             "runtime.workers": 1,
@@ -91,6 +94,13 @@ def whole_run(tiny_images, tmp_path_factory) -> RunFolder:
 @pytest.fixture(scope="module")
 def whole(whole_run) -> dict:
     return result(whole_run.root)
+
+
+def test_what_is_resumed_here_has_a_control_variate_for_each_client(whole_run):
+    variates = load_state(whole_run).variates
+    assert variates is not None
+    assert len(variates) == CLIENTS
+    assert all(np.abs(value).max() > 0 for variate in variates.values() for value in variate.values())
 
 
 def test_an_audit_takes_no_other_model_for_the_average(whole_run, tmp_path):

@@ -11,6 +11,7 @@ from torch import nn
 from client.noise import PrivateRandomness
 from client.optimizer import OptimizerSettings
 from client.trainer import DPTrainer
+from common.models import build_model, initial_arrays
 from tests import small_trainings
 from tests.small_trainings import QUIET, charge, flat, records, trainer
 
@@ -18,7 +19,14 @@ START = {"1.weight": np.full((1, 1), 5.0, dtype=np.float32)}
 NOISY = 5.0
 
 
-def place(steps: int, mu: float, *, sigma: float | None = QUIET, rule: str = "sgd") -> float:
+def place(
+    steps: int,
+    mu: float,
+    *,
+    sigma: float | None = QUIET,
+    rule: str = "sgd",
+    correction: float | None = None,
+) -> float:
     """Return how far a weight moves whose every gradient is 1, clipped to 0.7, at a rate of 1."""
     ready = DPTrainer(
         model=nn.Sequential(nn.Flatten(), nn.Linear(1, 1, bias=False)),
@@ -27,7 +35,8 @@ def place(steps: int, mu: float, *, sigma: float | None = QUIET, rule: str = "sg
         transform=lambda images, _: images.float()[:, :1, :1, :1] * 0 + 1,
     )
     what = charge(10, rate=Fraction(1), steps=steps, sigma=sigma)
-    update = ready.fit(START, records(10), what, PrivateRandomness.reproducible(7, 0, 1))
+    added = None if correction is None else {"1.weight": np.float32([[correction]])}
+    update = ready.fit(START, records(10), what, PrivateRandomness.reproducible(7, 0, 1), added)
     return float(update.arrays["1.weight"][0, 0])
 
 
@@ -70,3 +79,32 @@ def test_every_training_is_pulled_to_where_it_began_itself() -> None:
 
 def test_other_rules_take_it_too() -> None:
     assert place(3, 0.25, rule="adam") != place(3, 0.0, rule="adam")
+
+
+@pytest.mark.parametrize("sigma", [NOISY, None])
+def test_a_correction_is_added_to_every_noised_gradient(sigma: float | None) -> None:
+    plain, corrected = (place(3, 0.0, sigma=sigma, correction=value) for value in (None, 100.0))
+    assert corrected - plain == pytest.approx(-300.0, rel=1e-4)
+
+
+def test_a_correction_of_zeros_changes_no_bit() -> None:
+    assert place(3, 0.0, sigma=NOISY, correction=0.0) == place(3, 0.0, sigma=NOISY)
+
+
+@pytest.mark.parametrize("name", ["cnn", "wrn-16-4"])
+def test_a_correction_finds_its_parameters_whatever_their_place_in_memory(name: str) -> None:
+    """Steps without records are by the correction alone."""
+    start = initial_arrays(name, num_classes=3, seed=0)
+    values = {
+        key: np.arange(array.size, dtype=np.float32).reshape(array.shape) for key, array in start.items()
+    }
+    ready = DPTrainer(
+        model=build_model(name, num_classes=3),
+        loss=lambda outputs, _: outputs.sum(dim=1) * 0.0,
+        optimizer=OptimizerSettings(name="sgd", learning_rate=1.0),
+        transform=lambda images, _: images.float().repeat(1, 1, 4, 4),
+    )
+    what = charge(2, rate=Fraction(1), steps=1, sigma=None)
+    update = ready.fit(start, records(2), what, PrivateRandomness.reproducible(7, 0, 1), values)
+    for key, array in update.arrays.items():
+        np.testing.assert_allclose(array, -values[key], rtol=1e-5, atol=0.1)

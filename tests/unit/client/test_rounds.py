@@ -71,9 +71,9 @@ def test_the_charge_is_on_disk_before_the_first_record_is_touched(site, tiny_set
     seen = []
     fit = DPTrainer.fit
 
-    def spy(self, arrays, data, charge, randomness):
+    def spy(self, arrays, data, charge, randomness, correction):
         seen.append((read_ledger(path).entries[-1].body, charge, randomness.source))
-        return fit(self, arrays, data, charge, randomness)
+        return fit(self, arrays, data, charge, randomness, correction)
 
     monkeypatch.setattr(DPTrainer, "fit", spy)
     update = train_round(site, request(site, local_steps=3))
@@ -112,6 +112,37 @@ def test_steps_follow_the_proposed_rule(site, monkeypatch):
     assert rules == [
         OptimizerSettings(name="sgd", learning_rate=0.3, momentum=0.5, proximal_mu=0.2),
     ]
+
+
+def test_a_correction_reaches_the_steps_and_changes_no_charge(site):
+    plain = train_round(site, request(site))
+    huge = {name: np.full_like(array, 1e6) for name, array in MODEL.items()}
+    moved = train_round(site, replace(request(site, number=2), correction=huge))
+    assert max(np.abs(array).max() for array in plain.arrays.values()) < 1e4
+    assert max(array.max() for array in moved.arrays.values()) < -1e4
+    first, second = (entry.body for entry in site.ledger.view.entries if isinstance(entry.body, Reserve))
+    assert (first.mechanisms, first.input_model) == (second.mechanisms, second.input_model)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        (lambda arrays: arrays.pop("fc3.bias"), ConfigError, "lack 'fc3.bias'"),
+        (lambda arrays: arrays.update({"more": MODEL["fc3.bias"]}), ConfigError, "lacks 'more'"),
+        (lambda arrays: arrays.update({"fc3.bias": MODEL["fc2.bias"]}), ConfigError, "fc3.bias"),
+        (
+            lambda arrays: arrays.update({"fc3.bias": MODEL["fc3.bias"] * np.float32("nan")}),
+            MessageError,
+            "the correction's fc3.bias holds values that are not finite",
+        ),
+    ],
+)
+def test_a_correction_that_cannot_be_added_is_refused_before_any_charge(site, change, error, match):
+    correction = dict(MODEL)
+    change(correction)
+    with pytest.raises(error, match=match):
+        train_round(site, replace(request(site), correction=correction))
+    assert kinds(site) == [Genesis]
 
 
 def test_a_training_that_fails_stays_charged_and_releases_nothing(site, monkeypatch):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Error, Message, RecordDict
@@ -86,6 +88,24 @@ def test_a_training_request_survives_the_wire(noise_multiplier, target):
     for name, value in sent.arrays.items():
         np.testing.assert_array_equal(received.arrays[name], value)
         assert received.arrays[name].dtype == np.float32
+
+
+def test_a_correction_survives_the_wire_and_its_absence_does_too():
+    assert parse_train_request(message(train_request_record(request(None)))).correction is None
+    correction = {"a.weight": np.float32([[1, 2, 3], [4, 5, 6]]), "b": np.float32([-0.5])}
+    sent = replace(request(None), correction=correction)
+    received = parse_train_request(message(train_request_record(sent))).correction
+    assert received is not None
+    assert received.keys() == correction.keys()
+    for name, value in correction.items():
+        np.testing.assert_array_equal(received[name], value)
+
+
+def test_a_correction_that_is_no_arrays_is_a_message_error():
+    record = train_request_record(request(None))
+    record["correction"] = ConfigRecord({"a": 1.0})
+    with pytest.raises(MessageError, match="the message holds no correction"):
+        parse_train_request(message(record))
 
 
 @pytest.mark.parametrize("mu", [-1.0, 101.0, float("nan"), float("inf"), "much"])

@@ -63,6 +63,19 @@ def test_an_average_round_trips_and_is_the_model_that_a_run_gives(folder):
     assert (line["model"], line["average_model"]) == ("after", "mean")
 
 
+@pytest.mark.parametrize("numbers", [(), (1,), (1, 11)])
+def test_control_variates_round_trip(folder, numbers):
+    variates = {n: {"w": np.float32([n, 0.1]), "b": np.float32([[-n]])} for n in numbers}
+    save_state(folder, replace(STATE, variates=variates))
+    read = load_state(folder).variates
+    assert read.keys() == variates.keys()
+    for number, variate in variates.items():
+        for name, value in variate.items():
+            np.testing.assert_array_equal(read[number][name], value)
+    save_state(folder, STATE)
+    assert load_state(folder).variates is None
+
+
 def test_a_run_without_an_average_has_none_after_a_checkpoint(folder):
     save_state(folder, STATE)
     assert load_state(folder).average is None
