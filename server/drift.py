@@ -20,11 +20,11 @@ _LARGEST = 1e15
 class DriftCorrection:
     """SCAFFOLD's control variates in one round.
 
-    A client's variate c_i is the mean of its noised gradients when it last trained. It steps by g - c_i + c, so
-    that where clients differ their steps still lead one way. The source has clients keep c_i and send what
-    changed; both follow from what the server sent and got, so it computes them here, and nothing but the
-    update leaves a client. Source: Karimireddy et al. 2020, "SCAFFOLD: Stochastic Controlled Averaging for
-    Federated Learning", Algorithm 1, option II; c is weighted as updates are.
+    A client's variate c_i is the mean of its noised gradients when it last trained. It steps by g - c_i + c,
+    so that where clients differ their steps still lead one way. The source has clients keep c_i and send
+    what changed; both follow from what the server sent and got, so it computes them here, and nothing but
+    the update leaves a client. c is weighted as updates are. Source: Karimireddy et al. 2020, "SCAFFOLD:
+    Stochastic Controlled Averaging for Federated Learning", Algorithm 1, option II.
 
     Args:
         variates: c_i by partition; 0 where there is none yet.
