@@ -1,4 +1,4 @@
-"""FedLedger's rounds beside those of others: `python -m benchmarks.peers [--pfl-python PATH]`.
+"""FedLedger's rounds beside those of others: `python -m benchmarks.peers [--pfl-python PATH --pfl DIR]`.
 
 Each contestant runs in processes of its own, and they take turns. The first round of each process, which
 warms up, is left out; so is evaluation, which the others do not do here; start-up is given apart.
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.page import PAGE, in_words, machine, write_section
+from benchmarks.peers.flower_opacus import write_dataset
 
 _HERE = Path(__file__).parent
 _IMAGES = 40_000
@@ -71,21 +72,34 @@ class Contestant:
 def large(place: Path, rounds: int) -> list[Contestant]:
     """Return who trains ten clients, 40,000 examples a round in Poisson batches of 32."""
     generator = np.random.default_rng(0)
-    np.save(place / "images.npy", generator.integers(0, 256, (_IMAGES, 3, 32, 32), dtype=np.uint8))
-    np.save(place / "labels.npy", generator.integers(0, 10, _IMAGES))
-    flower = [sys.executable, "-m", "benchmarks.peers.flower_opacus", str(place / "images.npy")]
+    images = generator.integers(0, 256, (_IMAGES, 3, 32, 32), dtype=np.uint8)
+    labels = generator.integers(0, 10, _IMAGES)
+    np.save(place / "images.npy", images)
+    np.save(place / "labels.npy", labels)
+    write_dataset(place, images, labels, clients=10)
+    flower = [sys.executable, "-m", "benchmarks.peers.flower_opacus", str(place)]
+    more = ["--rounds", str(rounds + 1)]
+    name = "Flower, Ray and stock Opacus"
     return [
         Contestant(name="FedLedger", command=_ours("large", rounds)),
-        Contestant(name="Flower, Ray and stock Opacus", command=[*flower, "--rounds", str(rounds + 1)]),
+        Contestant(name=f"{name}, as Flower's example loads images", command=[*flower, "example", *more]),
+        Contestant(name=f"{name}, images as one array", command=[*flower, "array", *more]),
     ]
 
 
-def small(pfl_python: str, rounds: int) -> list[Contestant]:
+def small(pfl_python: str, pfl: str, rounds: int) -> list[Contestant]:
     """Return who trains cohorts of 50 clients, five batches of 10 each."""
-    pfl = [pfl_python, str(_HERE / "pfl_rounds.py"), "--rounds", str(rounds)]
+    more = ["--rounds", str(rounds)]
+    own = [sys.executable, "-m", "benchmarks.peers.pfl_benchmark", pfl_python, pfl, *more]
+    lean = [pfl_python, str(_HERE / "pfl_rounds.py"), *more]
     return [
         Contestant(name="FedLedger, no privacy", command=_ours("small-plain", rounds)),
-        Contestant(name="pfl, whole updates clipped and noised", command=pfl),
+        *(
+            [Contestant(name="pfl's own benchmark, whole updates clipped and noised", command=own)]
+            if pfl
+            else []
+        ),
+        Contestant(name="pfl with our images (channels first), likewise", command=lean),
         Contestant(name="FedLedger, every step private", command=_ours("small", rounds)),
     ]
 
@@ -135,7 +149,7 @@ processes, shared pages counted once; that of the others is not measured here.
 """
 LARGE = "Ten clients, `cnn`, 40,000 examples a round in Poisson batches of 32, noise in every step:"
 SMALL = (
-    "pfl's CIFAR-10 setting without dropout: cohorts of 50 clients, 50 images each, batches of 10, one "
+    "pfl's CIFAR-10 setting: cohorts of 50 clients, 50 images each, batches of 10, one "
     "epoch, 1,626,442 parameters:"
 )
 
@@ -145,6 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pfl", default="", help="a checkout of pfl; else its own program is left out")
     parser.add_argument("--pfl-python", default="", help="a Python with pfl and torch; else pfl is left out")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--page", action="store_true", help="write the section of docs/performance.md")
@@ -153,7 +168,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         tables = {LARGE: large(Path(place), arguments.rounds)}
         if arguments.pfl_python:
-            tables[SMALL] = small(arguments.pfl_python, arguments.rounds)
+            tables[SMALL] = small(arguments.pfl_python, arguments.pfl, arguments.rounds)
         for contestants in tables.values():
             take_turns(contestants, arguments.turns)
     print(section(tables, facts))
