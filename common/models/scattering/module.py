@@ -1,7 +1,7 @@
 """The scattering transform in products of real matrices: slower, but gradients pass it and files hold it.
 
-What trains uses `transform.Scattering`, which works in place and partly in NumPy. This one explains
-predictions down to their pixels, and goes into files that others load: no FFT, no complex numbers.
+What trains uses `transform.Scattering`, which works in place. This one explains predictions down to their
+pixels, and goes into files that others load.
 """
 
 from __future__ import annotations

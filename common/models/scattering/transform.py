@@ -1,9 +1,9 @@
 """The scattering transform of whole batches of images.
 
-Planes of images lie side by side: rows, then columns, then everything else. So one Fourier transform serves
-hundreds of planes, and small matrices, one for each frequency, filter all of them by all wavelets of a scale.
-The final averaging is Gaussian and so separable: two small matrix products blur, subsample and unpad at once,
-where Fourier transforms of hundreds of channels would take most of the time.
+Planes of images lie side by side: rows, then columns, then everything else. So each step is a product of
+small matrices with hundreds of planes: one takes all of them to their spectra, one for each group of waves
+filters them by all wavelets of a scale, one goes back to pixels. The final averaging is Gaussian and so
+separable: two products blur, subsample and unpad at once.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from torch import Tensor
 
 from common.errors import ConfigError
 from common.models.scattering.filters import Grid, Real, at_resolution
-from common.models.scattering.spectra import Folding, Scratch, half_spectra, inverse_modulus, spectra
+from common.models.scattering.spectra import Scratch, Separable, waves
+from common.models.scattering.wavelets import WaveletModuli
 
-_CACHED_VALUES = 350_000
-"""Complex numbers of the largest intermediate: for more, parts of a batch leave a CPU's cache."""
+_CACHED_VALUES = 1_250_000
+"""Numbers of the largest intermediate: with more, parts of a batch leave a CPU's cache."""
 
 
 class Scattering:
@@ -52,17 +53,16 @@ class Scattering:
             )
         self._scales, self._orientations, self._step = scales, orientations, step
         self._device = torch.device(device)
-        self._scratch = Scratch(self._device)
         self._rows, self._columns = (_mirrored(size, step).to(device) for size in image_size)
-        height, width = len(self._rows), len(self._columns)
-        grid = Grid(height=height, width=width, orientations=orientations)
-        self._finest = self._tensor(grid.wavelets(0).transpose(1, 2, 0) / (height * width))[..., None]
-        self._foldings = self._all_foldings(grid)
+        grid = Grid(height=len(self._rows), width=len(self._columns), orientations=orientations)
+        self._scratch = Scratch(self._device)
+        self._spectra = [self._spectrum(grid, held) for held in range(scales)]
+        self._moduli = self._all_moduli(grid)
         low_pass = grid.low_pass(scales)
         self._averages = [self._averaging(at_resolution(low_pass, held), held) for held in range(scales)]
         self.channels = 1 + scales * orientations + orientations**2 * scales * (scales - 1) // 2
         self.output_size = (image_size[0] // step, image_size[1] // step)
-        largest = height * width * orientations * max(4, orientations + 1) // 4
+        largest = grid.height * grid.width * orientations * max(4, orientations) // 2
         self._planes_at_a_time = max(1, _CACHED_VALUES // largest)
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -85,26 +85,21 @@ class Scattering:
         return outputs.view(len(images), -1, *self.output_size)
 
     def _transform(self, planes: Tensor, output: Tensor) -> None:
-        """Write the coefficients of planes [h, w, p] into `output`, [p, channels, ...].
-
-        Coarser wavelets treat the planes and their finest moduli alike: as so many fields.
-        """
-        fields = self._with_finest_moduli(planes)
+        """Write the coefficients of planes [h, w, p] into `output`, [p, channels, ...]."""
         first, second = self._orders(output)
-        averages = self._average(fields, 0)
-        output[:, 0] = averages[:, :, 0].movedim(-1, 0)
-        first[:, 0] = averages[:, :, 1:].permute(3, 2, 0, 1)
-        at_scale = {0: fields}
-        for held in range(self._scales - 1):
-            half = half_spectra(at_scale[held])
-            for scale in range(held + 1, self._scales):
-                moduli = self._moduli(half, held, scale)
-                averages = self._average(moduli, scale)
-                if held == 0:
-                    at_scale[scale] = moduli[:, :, :, 0].clone()
-                    first[:, scale] = averages[:, :, :, 0].permute(3, 2, 0, 1)
-                    averages = averages[:, :, :, 1:]
-                second[held][:, :, scale - held - 1] = averages.permute(4, 3, 2, 0, 1)
+        spectrum = self._spectra[0](planes, "spectrum")
+        self._average(planes, 0, output[:, 0])
+        for held in range(self._scales):
+            moduli = self._moduli[0, held](spectrum)
+            self._average(moduli, held, first[:, held])
+            if held + 1 < self._scales:
+                self._second_order(self._spectra[held](moduli, "spectrum of moduli"), held, second[held])
+
+    def _second_order(self, spectrum: Tensor, held: int, output: Tensor) -> None:
+        """Write the averaged moduli of coarser wavelets of moduli, from their spectrum [w, h, L * p]."""
+        for coarser in range(self._scales - held - 1):
+            scale = held + 1 + coarser
+            self._average(self._moduli[held, scale](spectrum), scale, output[:, :, coarser])
 
     def _orders(self, output: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return where orders 1 and 2 go: by scale and orientation, and by those of both wavelets."""
@@ -117,47 +112,36 @@ class Scattering:
             each.view(-1, count, more, count, *place) for each, more in zip(second, coarser, strict=True)
         ]
 
-    def _with_finest_moduli(self, planes: Tensor) -> Tensor:
-        """Return planes [h, w, p] and, after them, their moduli at scale 0, [h, w, 1 + L, p]."""
-        height, width, count = planes.shape
-        fields = self._scratch.take("fields", height, width, 1 + self._orientations, count)
-        fields[:, :, 0] = planes
-        filtered = self._scratch.take("finest", height, width, self._orientations, 2 * count)
-        torch.mul(torch.view_as_real(spectra(planes)).flatten(2)[:, :, None], self._finest, out=filtered)
-        pairs = filtered.view(height, width, self._orientations, count, 2)
-        inverse_modulus(torch.view_as_complex(pairs), out=fields[:, :, 1:])
-        return fields
+    def _average(self, fields: Tensor, held: int, output: Tensor) -> None:
+        """Blur fields that were halved `held` times, and write what lies inside the margin.
 
-    def _moduli(self, half: Tensor, held: int, scale: int) -> Tensor:
-        """Return |field * wavelet| of fields' spectra [h, w / 2 + 1, f, p], halved, [..., L, f, p]."""
-        filtered = self._foldings[held, scale](half.flatten(2), self._scratch)
-        moduli = self._scratch.take("moduli", *filtered.shape)
-        inverse_modulus(filtered, out=moduli)
-        return moduli.view(*moduli.shape[:3], *half.shape[2:])
+        Args:
+            fields: [h, w, ... * p], before the planes the orientations, the last wavelet's first.
+            held: how often they were halved.
+            output: [p, ..., rows, columns], the orientations in the opposite order.
+        """
+        averages = self._averages[held](fields.transpose(0, 1), "averages")
+        apart = averages.view(*self.output_size, *output.shape[-3::-1])
+        output.copy_(apart.permute(*reversed(range(2, output.ndim)), 0, 1))
 
-    def _average(self, fields: Tensor, held: int) -> Tensor:
-        """Blur fields [h, w, ...] that were halved `held` times, and take what lies inside the margin."""
-        down, right = self._averages[held]
-        rows = torch.mm(down, fields.flatten(1)).view(len(down), fields.shape[1], -1)
-        return torch.matmul(right, rows).view(*self.output_size, *fields.shape[2:])
+    def _spectrum(self, grid: Grid, held: int) -> Separable:
+        """Return what takes images that were halved `held` times to their spectra."""
+        return Separable(waves(grid.height >> held), waves(grid.width >> held), self._scratch)
 
-    def _all_foldings(self, grid: Grid) -> dict[tuple[int, int], Folding]:
+    def _all_moduli(self, grid: Grid) -> dict[tuple[int, int], WaveletModuli]:
         """Return what applies a scale's wavelets by how often an image was halved before and the scale."""
         return {
-            (held, scale): Folding(at_resolution(wavelets, held), scale - held, self._device)
-            for scale in range(1, self._scales)
+            (held, scale): WaveletModuli(at_resolution(wavelets, held), scale - held, self._scratch)
+            for scale in range(self._scales)
             for wavelets in [grid.wavelets(scale)]
-            for held in range(scale)
+            for held in range(max(1, scale))
         }
 
-    def _averaging(self, spectrum: Real, held: int) -> tuple[Tensor, Tensor]:
-        """Return the matrices [rows out, rows in] and [columns out, columns in] of a separable low-pass."""
+    def _averaging(self, spectrum: Real, held: int) -> Separable:
+        """Return the separable low-pass at every `step`-th pixel of an image that was halved before."""
         peak, step = np.sqrt(spectrum[0, 0]), self._step >> held
         down, right = subsampled_blur(spectrum[:, 0] / peak, step), subsampled_blur(spectrum[0] / peak, step)
-        return self._tensor(down), self._tensor(right)
-
-    def _tensor(self, values: Real) -> Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=self._device).contiguous()
+        return Separable(right, down, self._scratch)
 
 
 def subsampled_blur(spectrum: Real, step: int) -> Real:
