@@ -34,6 +34,16 @@ NETWORK: Settings = {
 """The small network, trained end to end, as in benchmarks/configs/cnn-patches.toml."""
 
 
+SCATTERING: Settings = {
+    "model.name": "scatter-linear",
+    "training.sample-rate": 0.2,
+    "training.learning-rate": 4.0,
+    "federation.num-server-rounds": 120,
+    "privacy.max-grad-norm": 0.1,
+}
+"""The linear model on scattering features, which a mirror image changes, unlike those of patches."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """One row: what is run, with which seeds, and for an idea the row without it."""
@@ -96,6 +106,12 @@ def ideas() -> Iterator[Case]:
     for rate in EPOCH_RATES:
         name = f"local epochs: 24 rounds of five steps (rate {rate:.0f})"
         yield _linear(name, epochs | {"training.learning-rate": rate}, linear)
+    scattering = "the linear model on scattering features"
+    mirrored: Settings = {"data.augmentation": "flip"}
+    both: Settings = mirrored | {"training.augmentation-multiplicity": 2}
+    yield _scattering(scattering, {}, "")
+    yield _scattering("scattering features: mirrored images", mirrored, scattering)
+    yield _scattering("scattering features: two mirrored views of each record", both, scattering)
     yield _network(network, {}, "")
     shifted: Settings = {"data.augmentation": "flip-crop"}
     yield _network("mirrored and shifted images", shifted, network)
@@ -106,6 +122,10 @@ def ideas() -> Iterator[Case]:
 def _linear(name: str, changes: Settings, beside: str) -> Case:
     base = PATCHES | _spread("Dirichlet 0.5") | {"training.learning-rate": LOCAL_RATES[8]}
     return Case(name=name, settings=base | changes, beside=beside)
+
+
+def _scattering(name: str, changes: Settings, beside: str) -> Case:
+    return Case(name=name, settings=SCATTERING | _spread("Dirichlet 0.5") | changes, beside=beside)
 
 
 def _network(name: str, changes: Settings, beside: str) -> Case:
