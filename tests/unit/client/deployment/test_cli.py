@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
 from client.deployment.addresses import check_server, free_port, keep_loopback_off_proxies
+from client.deployment.credentials import number_of_key
 from common.errors import ConfigError
 from tests.command_line import run_command
 from tests.real_clients import POLICY
@@ -104,3 +106,30 @@ def test_a_number_is_for_life(files):
     outcome = client(files, *arguments, "--number", "6")
     assert outcome.status == 2
     assert "is the folder of client 5, not 6" in outcome.err
+
+
+def test_a_lost_number_is_asked_for_where_a_ledger_has_one(files):
+    arguments = [*secured(files), "--data-dir", str(files / "images")]
+    state, own = files / "state", number_of_key(files / "key", 1_000_000)
+    for kept, number in (("ledgers/client-{}.jsonl", own + 1), ("keys/client-{}.salt", own + 2)):
+        path = state / kept.format(number)
+        path.parent.mkdir(parents=True)
+        path.touch()
+        what = f"the {path.parent.name[:-1]} of client {number}"
+        for more in ([], ["--number", "7"]):
+            outcome = client(files, *arguments, *more)
+            assert outcome.status == 2
+            line = f"{state} holds {what}, but no file number: put it back, or give --number {number}\n"
+            assert outcome.err == f"fedledger: {line}"
+            assert not (state / "number").exists()
+        assert "does not exist" in client(files, *arguments, "--number", str(number)).err
+        assert (state / "number").read_text() == f"{number}\n"
+        shutil.rmtree(state)
+
+
+def test_a_lost_number_that_still_follows_from_the_key_is_found_again(files):
+    own = number_of_key(files / "key", 1_000_000)
+    (files / "state" / "ledgers").mkdir(parents=True)
+    (files / "state" / "ledgers" / f"client-{own}.jsonl").touch()
+    client(files, *secured(files), "--data-dir", str(files / "images"))
+    assert (files / "state" / "number").read_text() == f"{own}\n"
