@@ -11,7 +11,7 @@ from common.data import Images
 from common.errors import ConfigError
 from common.ledger import Amend, Genesis, Ledger, SigningKey
 from common.ledger.beginning import ClientFiles, begin, has_begun
-from common.ledger.commitment import commit, load_salt, new_salt
+from common.ledger.commitment import commit, load_salt, new_salt, save_salt
 from common.ledger.keys import passphrase_from_environment
 from common.ledger.rotation import current_key
 from common.privacy.budget import PrivacyBudget, check_delta, default_delta
@@ -93,7 +93,7 @@ def open_ledger(home: LedgerHome, partition_id: int, config: RunConfig, records:
         return _begin(files, config, records)
     path, amend = files.ledger, config.privacy.amend_ledgers
     ledger = Ledger.open(path, current_key(path, files.key, passphrase_from_environment()))
-    terms = terms_of(config, records, load_salt(files.salt), ledger.view.genesis)
+    terms = terms_of(config, records, _salt_of(files.salt, amend=amend), ledger.view.genesis)
     _refuse_other_terms(path, ledger.view.genesis, terms)
     _hold_to_data(path, ledger, terms, amend=amend)
     return ledger
@@ -111,6 +111,20 @@ def _begin(files: ClientFiles, config: RunConfig, records: Images) -> Ledger:
         commitment=terms.commitment,
     )
     return begin(files, key, salt, genesis, passphrase_from_environment())
+
+
+def _salt_of(path: Path, *, amend: bool) -> bytes:
+    """Return the salt of a ledger that exists; a new one only where its owner permits that."""
+    if path.exists():
+        return load_salt(path)
+    if not amend:
+        raise ConfigError(
+            f"{path} is missing: restore it from a backup, or record the change with "
+            "privacy.amend-ledgers = true (what was spent stays spent)"
+        )
+    salt = new_salt()
+    save_salt(path, salt)
+    return salt
 
 
 def _refuse_other_terms(path: Path, genesis: Genesis, terms: Terms) -> None:

@@ -1,9 +1,9 @@
 """Beginning a ledger, so that a crash at the very first start is told from a loss.
 
-Key and salt wait beside their places until the GENESIS is on disk; only then do they take their names. So where
-one of them has its name and there is no ledger, the ledger was lost, and none may be begun in its stead.
-What waits is named after the key, as the GENESIS names it too: what a crash leaves is never taken for part of
-a later beginning, or of another process's.
+Key and salt wait beside their places until the GENESIS is on disk; only then do they take their names. So
+where one of them has its name and there is no ledger, the ledger was lost: none may be begun in its stead.
+What waits is named after the key, as the GENESIS names it too: what a crash leaves is never taken for part
+of a later beginning, or of another process's.
 """
 
 from __future__ import annotations

@@ -94,3 +94,24 @@ def test_a_lost_key_is_asked_for(home, opened):
     with pytest.raises(LedgerError, match=r"client-0\.key is missing"):
         opened()
     assert names(home) == WHOLE[1:]
+
+
+def test_a_lost_salt_is_asked_for_and_not_made_anew(home, opened):
+    opened()
+    home.salt(0).unlink()
+    words = (
+        r"client-0\.salt is missing: restore it from a backup, or .* privacy\.amend-ledgers = true \(what was"
+    )
+    with pytest.raises(ConfigError, match=words):
+        opened()
+    assert not home.salt(0).exists()
+
+
+def test_a_lost_salt_can_be_amended(home, opened):
+    before = opened().view
+    home.salt(0).unlink()
+    amended = opened(privacy__amend_ledgers=True).view
+    assert amended.lines[:-1] == before.lines
+    assert amended.num_examples == before.num_examples
+    assert len(set(amended.commitments)) == 2
+    assert opened().view == amended
