@@ -50,10 +50,10 @@ def client(
 
     if log_format not in ("text", "json"):
         raise ConfigError(f"--log-format {log_format!r} is not known: give text or json")
-    check_server(server, insecure=insecure)
-    _check_keys(ca, key, insecure=insecure)
     level = logging.DEBUG if verbose else logging.INFO
     begin_logging(log_format, level=level)
+    check_server(server, insecure=insecure)
+    _check_keys(ca, key, insecure=insecure)
     options = ClientOptions(
         server=server,
         authority=None if insecure else ca,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 
@@ -133,3 +134,12 @@ def test_a_lost_number_that_still_follows_from_the_key_is_found_again(files):
     (files / "state" / "ledgers" / f"client-{own}.jsonl").touch()
     client(files, *secured(files), "--data-dir", str(files / "images"))
     assert (files / "state" / "number").read_text() == f"{own}\n"
+
+
+def test_every_line_of_a_log_for_machines_is_json(files):
+    (files / "key").chmod(0o644)
+    outcome = client(files, *secured(files), "--data-dir", "nowhere", "--log-format", "json")
+    assert outcome.status == 2
+    *lines, last = outcome.err.splitlines()
+    assert "others than its owner can use --key" in json.loads(lines[0])["message"]
+    assert last.startswith("fedledger: ")
