@@ -73,10 +73,10 @@ def client(
 
 def policy_check(file: Annotated[Path, typer.Argument(help="A site's policy.toml.")]) -> None:
     """Read a policy as the client would, and say in words what it permits."""
-    from client.policy_file import read_policy
+    from client.policy_check import check_policy
     from client.policy_text import explain
 
-    typer.echo(explain(read_policy(file)))
+    typer.echo(explain(check_policy(file)))
 
 
 def _settings(assignments: list[str] | None) -> Settings:

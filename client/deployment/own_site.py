@@ -11,6 +11,7 @@ from flwr.app import Context
 from client.deployment.facts import Facts
 from client.kept import KeptUpdates
 from client.ledgers import open_ledger
+from client.policy_check import check_models
 from client.site import Site
 from common.config import RunConfig, Settings, resolve
 from common.data import DataSplit, ImageData, Images, Records
@@ -18,8 +19,8 @@ from common.data.features import Preparation
 from common.data.shares import preparation_of, shares_of, split_of
 from common.errors import ConfigError, PolicyRefused
 from common.ledger import Ledger, parse_lines
-from common.models import MODELS, image_size_of
-from common.models.finetune.backbone import EXAMPLE, backbone_of, is_finetune
+from common.models import image_size_of
+from common.models.finetune.backbone import is_finetune
 from common.models.finetune.weights import is_pinned
 from common.privacy.budget import PrivacyBudget
 
@@ -150,12 +151,7 @@ def _is_ours(name: str) -> bool:
 
 def _image_size(facts: Facts) -> int:
     """Return the size of images to which the ledger commits: that of the first permitted model."""
-    for name in facts.policy.model_names:
-        if is_finetune(name):
-            backbone_of(name)
-        elif name not in MODELS:
-            known = ", ".join([*MODELS, EXAMPLE])
-            raise ConfigError(f"permitted-models names {name!r}, which is not a model: give some of {known}")
+    check_models(facts.policy)
     return image_size_of(facts.config.model)
 
 

@@ -104,6 +104,8 @@ def make_deployment_files() -> None:
         "policy.toml": POLICY,
         "misspelled-policy.toml": POLICY.replace("epsilon", "epsilonn", 1),
         "lax-policy.toml": POLICY.replace("0.5", "0", 1),
+        "unknown-model.toml": POLICY.replace('"cnn"', '"cnnn"', 1),
+        "large-delta.toml": f"{POLICY}delta = 0.5\n",
         "foreign-app.toml": f'{POLICY}permitted-apps = ["any"]\n',
     }
     for name, text in policies.items():
@@ -342,7 +344,7 @@ def test_debug_shows_where_a_mistake_was_found(at_home):
 
 
 def test_only_who_makes_a_run_is_told_that_it_can_go_on(at_home, monkeypatch):
-    monkeypatch.setattr("client.policy_file.read_policy", fail_with(KeyboardInterrupt()))
+    monkeypatch.setattr("client.policy_check.check_policy", fail_with(KeyboardInterrupt()))
     outcome = run_command("policy", "check", "policy.toml")
     assert (outcome.status, the_line(at_home, outcome)) == (130, "interrupted")
 
