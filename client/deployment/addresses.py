@@ -10,7 +10,7 @@ import socket
 from common.errors import ConfigError
 
 LOOPBACK = "127.0.0.1"
-_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,20})")
 
 
 def check_server(address: str, *, insecure: bool) -> str:
@@ -24,10 +24,12 @@ def check_server(address: str, *, insecure: bool) -> str:
         ConfigError: when it is not an address, or plain HTTP would leave this machine.
     """
     match = _ADDRESS.fullmatch(address)
-    if match is None or not 0 < int(match["port"]) < 2**16:
+    if match is None:
         raise ConfigError(
             f"--server {address[:80]!r} is not HOST:PORT: leave out https://, such as a.org:8443"
         )
+    if not 0 < int(match["port"]) < 2**16:
+        raise ConfigError(f"--server {address[:80]!r}: port {match['port']} is not permitted: 1 to 65535")
     if insecure and not _is_loopback(match["host"].strip("[]")):
         raise ConfigError(
             f"--insecure to {address} would send models in clear over a network: use TLS (--ca, --key); "

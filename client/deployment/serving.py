@@ -27,6 +27,7 @@ _log = logging.getLogger("fedledger.client")
 
 _OF_CLIENT = re.compile(r"client-(\d{1,6})\.")
 _NUMBERS = 1_000_000
+_IN_USE = "stop it, or name another --state"
 _PATIENCE_SECONDS = 5.0
 """The worker of a client that was killed may hold its folder for a moment longer."""
 
@@ -75,7 +76,7 @@ def serve(options: ClientOptions) -> None:
     keep_loopback_off_proxies()
     state = options.state.expanduser().absolute()
     _make(state)
-    with exclusively(RunFolder(state), patience_seconds=_PATIENCE_SECONDS) as lock:
+    with exclusively(RunFolder(state), patience_seconds=_PATIENCE_SECONDS, way_out=_IN_USE) as lock:
         facts = facts_of(options, state)
         attendant = Attendant(_attendance(options, facts, lock))
         node = Node(_node_options(options, facts, state), attendant.message_came)

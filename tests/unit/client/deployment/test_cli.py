@@ -11,6 +11,7 @@ import pytest
 from client.deployment.addresses import check_server, free_port, keep_loopback_off_proxies
 from client.deployment.credentials import number_of_key
 from common.errors import ConfigError
+from common.run_folder import RunFolder, exclusively
 from tests.command_line import run_command
 from tests.real_clients import POLICY
 
@@ -32,12 +33,17 @@ def secured(files) -> list[str]:
     return ["--ca", str(files / "ca.crt"), "--key", str(files / "key")]
 
 
-@pytest.mark.parametrize(
-    "address", ["a.org", "https://a.org:1", "a.org:0", "a.org:99999", ":8443", "a b:1", ""]
-)
+@pytest.mark.parametrize("address", ["a.org", "https://a.org:1", ":8443", "a.org:-1", "a b:1", ""])
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(ConfigError, match="is not HOST:PORT"):
         check_server(address, insecure=False)
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999", "1234567"])
+def test_a_port_that_is_none_is_named(port):
+    words = rf"--server 'localhost:{port}': port {port} is not permitted: 1 to 65535$"
+    with pytest.raises(ConfigError, match=words):
+        check_server(f"localhost:{port}", insecure=False)
 
 
 @pytest.mark.parametrize("address", ["a.org:1", "10.0.0.1:1", "[2001:db8::1]:1", "127.0.0.1.evil.org:1"])
@@ -143,3 +149,15 @@ def test_every_line_of_a_log_for_machines_is_json(files):
     *lines, last = outcome.err.splitlines()
     assert "others than its owner can use --key" in json.loads(lines[0])["message"]
     assert last.startswith("fedledger: ")
+
+
+def test_a_state_folder_in_use_is_named_with_a_clients_way_out(files, monkeypatch):
+    monkeypatch.setattr("client.deployment.serving._PATIENCE_SECONDS", 0.0)
+    state = files / "state"
+    state.mkdir()
+    with exclusively(RunFolder(state)):
+        outcome = client(files, *secured(files), "--data-dir", str(files / "images"))
+    assert outcome.status == 2
+    assert (
+        outcome.err == f"fedledger: {state} is in use by another process: stop it, or name another --state\n"
+    )
