@@ -5,13 +5,23 @@ from __future__ import annotations
 import logging
 import re
 
-from common.flower_internals.node_output import BROKEN_OFF
+from common.flower_internals.node_output import BROKEN_OFF, MESSAGE_SIGNS
 
 _log = logging.getLogger("fedledger.node")
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _NODE_ID = re.compile(r"SuperNode ID: (\d+)")
-_ANSWERS_AGAIN = "Connection successful"
+_GAVE_UP, _NO_TLS = "Giving up reconnection", "SSL/TLS handshake error"
+_ANSWERS_AGAIN = (
+    "Connection successful",
+    *MESSAGE_SIGNS,
+    "Sent successfully",
+    "SuperNode ID: ",
+    "is not in `RUNNING` status",
+    "to a non-`RUNNING` status",
+)
+"""What it says when a request was answered, be it by a refusal; where two of its threads wait for the server, it
+need not say so of both."""
 _REFUSED = "the server refuses this key: it is not enrolled there, or was revoked; ask its operator"
 _UNREACHABLE, _UNANSWERED = "Connection attempt failed", "the server does not answer"
 _IGNORED = "while receiving a message. Ignoring the message"
@@ -86,10 +96,15 @@ class Complaints:
             self._unreachable = True
             self._reason = _UNANSWERED
             _log.warning("%s; it is tried again and again", _UNANSWERED)
-        elif _ANSWERS_AGAIN in text and self._unreachable:
+        elif self._unreachable and self._was_answered(text):
             self._unreachable = False
-            self._reason = ""
+            self._reason = "" if self._reason == _UNANSWERED else self._reason
             _log.info("the server answers again")
+
+    def _was_answered(self, text: str) -> bool:
+        """Say whether a line shows that the server answers: nobody gives up but for an answer, or want of TLS."""
+        gave_up = _GAVE_UP in text and _NO_TLS not in self._last
+        return gave_up or any(sign in text for sign in _ANSWERS_AGAIN)
 
     def _note_end(self, text: str) -> None:
         for precision, (sign, words) in enumerate(_FATAL[: self._precision]):

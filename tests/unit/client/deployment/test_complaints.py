@@ -73,6 +73,33 @@ def test_a_server_that_does_not_answer_is_told_once_until_it_does(said):
     assert not complaints.is_lame
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "INFO : Receiving: train message (ID: 8)",
+        "INFO : Received successfully",
+        "INFO : Sent successfully",
+        "INFO : SuperNode ID: 123456",
+        "WARNING : Giving up reconnection after 9.00 seconds and 5 tries.",
+        "INFO : Run ID 7 is not in `RUNNING` status. Ignoring reply message 8.",
+        "INFO : Run transitioned to a non-`RUNNING` status while receiving a message. Ignoring the message.",
+    ],
+)
+def test_whatever_needs_an_answer_shows_that_the_server_answers_again(line, said):
+    failed = "WARNING : Connection attempt failed, retrying in 2.00 seconds"
+    complaints = hear(failed, line, line)
+    assert said().count("the server answers again") == 1
+    assert "does not answer" not in complaints.reason
+
+
+def test_giving_up_for_want_of_tls_is_no_answer(said):
+    failed = "WARNING : Connection attempt failed, retrying in 2.00 seconds"
+    gave_up = "WARNING : Giving up reconnection after 9.00 seconds and 5 tries."
+    hear(failed, "ERROR : SSL/TLS handshake error detected.", gave_up)
+    hear(failed, "INFO : Sending: train message (ID: 8)")
+    assert "the server answers again" not in said()
+
+
 def test_a_connection_is_told_with_its_node(said):
     hear("\x1b[92mINFO \x1b[0m:      SuperNode ID: 123456")
     assert said() == ["connected as node 123456"]
