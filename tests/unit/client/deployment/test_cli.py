@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 
 import pytest
 
-from client.deployment.addresses import check_server, free_port, keep_loopback_off_proxies
+from client.deployment.addresses import (
+    check_server,
+    free_port,
+    keep_loopback_off_proxies,
+    why_unanswered,
+)
 from client.deployment.credentials import number_of_key
 from common.errors import ConfigError
 from common.run_folder import RunFolder, exclusively
@@ -161,3 +167,35 @@ def test_a_state_folder_in_use_is_named_with_a_clients_way_out(files, monkeypatc
     assert (
         outcome.err == f"fedledger: {state} is in use by another process: stop it, or name another --state\n"
     )
+
+
+def failing(error: OSError):
+    def connect(*_, **__):
+        raise error
+
+    return connect
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "name not known"),
+        (TimeoutError("timed out"), "timed out"),
+        (ConnectionRefusedError(111, "Connection refused"), "connection refused"),
+        (OSError(113, "No route to host"), "no route to host"),
+    ],
+)
+def test_one_attempt_tells_why_a_server_does_not_answer(monkeypatch, error, cause):
+    for variable in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(socket, "create_connection", failing(error))
+    assert why_unanswered("a.org:8443") == cause
+    monkeypatch.setenv("https_proxy", "http://user:word@127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert why_unanswered("a.org:8443") == "by way of the proxy that $https_proxy names"
+
+
+def test_who_takes_connections_and_says_nothing_is_told_apart():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert why_unanswered(f"127.0.0.1:{silent.getsockname()[1]}") == "connected, but without an answer"
