@@ -23,8 +23,8 @@ _ANSWERS_AGAIN = (
     "is not in `RUNNING` status",
     "to a non-`RUNNING` status",
 )
-"""What it says when a request was answered, be it by a refusal; it need not say each time that it is connected
-again, as several of its threads speak to the server."""
+"""What it says when a request was answered, be it by a refusal; as its threads connect apart, it
+need not say that it is connected again."""
 _REFUSED = "the server refuses this key: it is not enrolled there, or was revoked; ask its operator"
 _UNREACHABLE = "Connection attempt failed"
 _IGNORED = "while receiving a message. Ignoring the message"

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from PIL import Image
 
 from common.config import resolve
@@ -112,6 +114,23 @@ def make_deployment_files() -> None:
         Path(name).write_text(text)
 
 
+def make_sites() -> None:
+    """Folders of sites that lost something, as what is still there tells."""
+    for site, kept in (
+        ("lost-number", "ledgers/client-391110.jsonl"),
+        ("lost-own-ledger", "keys/client-5.key"),
+    ):
+        path = Path(site) / kept
+        path.parent.mkdir(parents=True)
+        path.touch()
+    Path("lost-own-ledger/number").write_text("5\n")
+    key = ec.generate_private_key(ec.SECP256R1())
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    Path("keys/p-256").write_bytes(private)
+    Path("keys/p-256.pub").write_bytes(public + b" elsewhere\n")
+
+
 class StopAfterOneRound(RunObserver):
     rounds = 0
 
@@ -200,6 +219,7 @@ def world(tmp_path_factory) -> Path:
         make_data_folders()
         make_settings_files()
         make_deployment_files()
+        make_sites()
         make_runs()
         make_sweeps()
     finally:
