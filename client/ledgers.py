@@ -10,7 +10,8 @@ from common.config import RunConfig
 from common.data import Images
 from common.errors import ConfigError
 from common.ledger import Amend, Genesis, Ledger, SigningKey
-from common.ledger.commitment import commit, load_salt
+from common.ledger.beginning import ClientFiles, begin, has_begun
+from common.ledger.commitment import commit, load_salt, new_salt, save_salt
 from common.ledger.keys import passphrase_from_environment
 from common.ledger.rotation import current_key
 from common.privacy.budget import PrivacyBudget, check_delta, default_delta
@@ -83,26 +84,24 @@ def open_ledger(home: LedgerHome, partition_id: int, config: RunConfig, records:
 
     Raises:
         ConfigError: when the ledger was begun on other terms, or for other records.
-        LedgerError: when its files cannot be used.
+        LedgerError: when its files cannot be used, or some of them were lost.
     """
-    path, key_path, salt = home.ledger(partition_id), home.key(partition_id), home.salt(partition_id)
-    if not path.exists():
-        terms = terms_of(config, records, load_salt(salt), None)
-        return _begin(path, key_path, terms)
-    ledger = Ledger.open(path, current_key(path, key_path, passphrase_from_environment()))
-    terms = terms_of(config, records, load_salt(salt), ledger.view.genesis)
+    files = ClientFiles(
+        ledger=home.ledger(partition_id), key=home.key(partition_id), salt=home.salt(partition_id)
+    )
+    if not has_begun(files):
+        return _begin(files, config, records)
+    path, amend = files.ledger, config.privacy.amend_ledgers
+    ledger = Ledger.open(path, current_key(path, files.key, passphrase_from_environment()))
+    terms = terms_of(config, records, _salt_of(files.salt, amend=amend), ledger.view.genesis)
     _refuse_other_terms(path, ledger.view.genesis, terms)
-    _hold_to_data(path, ledger, terms, amend=config.privacy.amend_ledgers)
+    _hold_to_data(path, ledger, terms, amend=amend)
     return ledger
 
 
-def _begin(path: Path, key_path: Path, terms: Terms) -> Ledger:
-    secret = passphrase_from_environment()
-    if key_path.exists():
-        key = SigningKey.load(key_path, secret)
-    else:
-        key = SigningKey.generate()
-        key.save(key_path, secret)
+def _begin(files: ClientFiles, config: RunConfig, records: Images) -> Ledger:
+    salt, key = new_salt(), SigningKey.generate()
+    terms = terms_of(config, records, salt, None)
     genesis = Genesis.new(
         key,
         delta=terms.delta,
@@ -111,7 +110,21 @@ def _begin(path: Path, key_path: Path, terms: Terms) -> Ledger:
         num_examples=terms.num_examples,
         commitment=terms.commitment,
     )
-    return Ledger.create(path, key, genesis)
+    return begin(files, key, salt, genesis, passphrase_from_environment())
+
+
+def _salt_of(path: Path, *, amend: bool) -> bytes:
+    """Return the salt of a ledger that exists; a new one only where its owner permits that."""
+    if path.exists():
+        return load_salt(path)
+    if not amend:
+        raise ConfigError(
+            f"{path} is missing: restore it from a backup, or record the change with "
+            "privacy.amend-ledgers = true (what was spent stays spent)"
+        )
+    salt = new_salt()
+    save_salt(path, salt)
+    return salt
 
 
 def _refuse_other_terms(path: Path, genesis: Genesis, terms: Terms) -> None:

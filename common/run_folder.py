@@ -168,11 +168,14 @@ def _unwritable(path: Path, error: OSError) -> CheckpointError:
 
 
 @contextmanager
-def exclusively(folder: RunFolder, *, patience_seconds: float = 0.0) -> Iterator[int]:
+def exclusively(
+    folder: RunFolder, *, patience_seconds: float = 0.0, way_out: str = "wait for it to end"
+) -> Iterator[int]:
     """Keep other processes from running the same run, for as long as this one does.
 
     Args:
         patience_seconds: how long another process that holds the folder is waited for.
+        way_out: what to do when that was not long enough.
 
     Yields:
         The descriptor that holds the folder; a child that inherits it holds the folder as well.
@@ -185,7 +188,7 @@ def exclusively(folder: RunFolder, *, patience_seconds: float = 0.0) -> Iterator
     try:
         while not _locked(descriptor, folder.root):
             if time.monotonic() >= deadline:
-                raise FolderInUse(f"{folder.root} is in use by another process: wait for it to end")
+                raise FolderInUse(f"{folder.root} is in use by another process: {way_out}")
             time.sleep(_LOCK_PAUSE_SECONDS)
         yield descriptor
     finally:

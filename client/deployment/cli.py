@@ -50,10 +50,10 @@ def client(
 
     if log_format not in ("text", "json"):
         raise ConfigError(f"--log-format {log_format!r} is not known: give text or json")
-    check_server(server, insecure=insecure)
-    _check_keys(ca, key, insecure=insecure)
     level = logging.DEBUG if verbose else logging.INFO
     begin_logging(log_format, level=level)
+    check_server(server, insecure=insecure)
+    _check_keys(ca, key, insecure=insecure)
     options = ClientOptions(
         server=server,
         authority=None if insecure else ca,
@@ -73,10 +73,10 @@ def client(
 
 def policy_check(file: Annotated[Path, typer.Argument(help="A site's policy.toml.")]) -> None:
     """Read a policy as the client would, and say in words what it permits."""
-    from client.policy_file import read_policy
+    from client.policy_check import check_policy
     from client.policy_text import explain
 
-    typer.echo(explain(read_policy(file)))
+    typer.echo(explain(check_policy(file)))
 
 
 def _settings(assignments: list[str] | None) -> Settings:

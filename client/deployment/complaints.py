@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
+from pathlib import Path
 
-from common.flower_internals.node_output import BROKEN_OFF
+from client.deployment.addresses import why_unanswered
+from common.flower_internals.node_output import BROKEN_OFF, MESSAGE_SIGNS
 
 _log = logging.getLogger("fedledger.node")
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _NODE_ID = re.compile(r"SuperNode ID: (\d+)")
-_ANSWERS_AGAIN = "Connection successful"
+_GAVE_UP, _NO_TLS = "Giving up reconnection", "SSL/TLS handshake error"
+_ANSWERS_AGAIN = (
+    "Connection successful",
+    *MESSAGE_SIGNS,
+    "Sent successfully",
+    "SuperNode ID: ",
+    "is not in `RUNNING` status",
+    "to a non-`RUNNING` status",
+)
+"""What it says when a request was answered, be it by a refusal; as its threads connect apart, it
+need not say that it is connected again."""
 _REFUSED = "the server refuses this key: it is not enrolled there, or was revoked; ask its operator"
-_UNREACHABLE, _UNANSWERED = "Connection attempt failed", "the server does not answer"
+_UNREACHABLE = "Connection attempt failed"
 _IGNORED = "while receiving a message. Ignoring the message"
 _FATAL = (
     (
@@ -54,13 +67,24 @@ once when a run ends just then."""
 
 
 class Complaints:
-    """Listens to one SuperNode's output."""
+    """Listens to one SuperNode's output.
 
-    def __init__(self) -> None:
+    Args:
+        server: host:port.
+        authority: the CA's certificate, or None without TLS.
+        why: tells why a server does not answer.
+    """
+
+    def __init__(
+        self, server: str, authority: Path | None, why: Callable[[str], str] = why_unanswered
+    ) -> None:
+        self._server = server
+        self._health = f"--cacert {authority} https" if authority else "http"
+        self._why = why
         self._reason = ""
         self._precision = len(_FATAL)
         self._unreachable = False
-        self._last = ""
+        self._last = self._unanswered = ""
         self.is_lame = False
 
     @property
@@ -84,12 +108,20 @@ class Complaints:
     def _note_reach(self, text: str) -> None:
         if _UNREACHABLE in text and not self._unreachable:
             self._unreachable = True
-            self._reason = _UNANSWERED
-            _log.warning("%s; it is tried again and again", _UNANSWERED)
-        elif _ANSWERS_AGAIN in text and self._unreachable:
+            self._reason = self._unanswered = f"{self._server} does not answer ({self._why(self._server)})"
+            _log.warning(
+                "%s; it is tried again and again: check --server and the firewall, such as by curl %s://%s/health",
+                *(self._unanswered, self._health, self._server),
+            )
+        elif self._unreachable and self._was_answered(text):
             self._unreachable = False
-            self._reason = ""
+            self._reason = "" if self._reason == self._unanswered else self._reason
             _log.info("the server answers again")
+
+    def _was_answered(self, text: str) -> bool:
+        """Say whether a line shows an answer of the server: it gives up for one, or for want of TLS."""
+        gave_up = _GAVE_UP in text and _NO_TLS not in self._last
+        return gave_up or any(sign in text for sign in _ANSWERS_AGAIN)
 
     def _note_end(self, text: str) -> None:
         for precision, (sign, words) in enumerate(_FATAL[: self._precision]):

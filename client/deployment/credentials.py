@@ -9,10 +9,10 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
 
 from common.errors import ConfigError
+from common.key_kinds import is_node_key, kind_of
 
 _log = logging.getLogger("fedledger.client")
 
@@ -44,10 +44,13 @@ def check_node_key(path: Path) -> None:
             f"--key {path} is protected by a passphrase: a client that restarts by itself needs it without"
         ) from None
     except (ValueError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP384R1):
         raise ConfigError(
             f"--key {path} is not a node's private key: give what `fedledger pki client` made, without .pub"
+        ) from None
+    if not is_node_key(key):
+        raise ConfigError(
+            f"--key {path} is {kind_of(key)}, where one on the curve P-384 is needed: make it with "
+            "`fedledger pki client`, and have it enrolled"
         )
     if (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
         _log.warning("others than its owner can use --key %s (mode %04o): chmod 600 %s", path, mode, path)

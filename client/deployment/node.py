@@ -138,7 +138,7 @@ class Node:
         access = Access(address=f"{LOOPBACK}:{free_port()}", secret=secrets.token_bytes(_SECRET_BYTES))
         secret_file = self._options.home / "worker.secret"
         write_atomically(secret_file, access.secret)
-        complaints = Complaints()
+        complaints = Complaints(self._options.server, self._options.authority)
         with self._lock:
             if self._stopping.is_set():
                 return 0, ""

@@ -11,15 +11,16 @@ from flwr.app import Context
 from client.deployment.facts import Facts
 from client.kept import KeptUpdates
 from client.ledgers import open_ledger
+from client.policy_check import check_models
 from client.site import Site
 from common.config import RunConfig, Settings, resolve
 from common.data import DataSplit, ImageData, Images, Records
 from common.data.features import Preparation
 from common.data.shares import preparation_of, shares_of, split_of
-from common.errors import ConfigError, PolicyRefused
+from common.errors import ConfigError, LedgerTampered, PolicyRefused
 from common.ledger import Ledger, parse_lines
-from common.models import MODELS, image_size_of
-from common.models.finetune.backbone import EXAMPLE, backbone_of, is_finetune
+from common.models import image_size_of
+from common.models.finetune.backbone import is_finetune
 from common.models.finetune.weights import is_pinned
 from common.privacy.budget import PrivacyBudget
 
@@ -37,6 +38,7 @@ _OURS = (
 others, which change none of this; the seed names the noise of tests alone."""
 
 _WORDS = (
+    ("put the data back, or", "put the data back, or name the --state of these images, or"),
     ("privacy.amend-ledgers = true", "amend-ledgers = true in the policy"),
     ("the settings are for", "the policy is for"),
     ("put the settings back or choose another folder", "put the policy back"),  # another has no new budget
@@ -150,12 +152,7 @@ def _is_ours(name: str) -> bool:
 
 def _image_size(facts: Facts) -> int:
     """Return the size of images to which the ledger commits: that of the first permitted model."""
-    for name in facts.policy.model_names:
-        if is_finetune(name):
-            backbone_of(name)
-        elif name not in MODELS:
-            known = ", ".join([*MODELS, EXAMPLE])
-            raise ConfigError(f"permitted-models names {name!r}, which is not a model: give some of {known}")
+    check_models(facts.policy)
     return image_size_of(facts.config.model)
 
 
@@ -184,6 +181,17 @@ def _ledger(facts: Facts, records: Images) -> Ledger:
         return open_ledger(facts.home, facts.number, _on_its_terms(facts), records)
     except ConfigError as error:
         raise ConfigError(_in_a_sites_words(str(error))) from None
+    except LedgerTampered as error:
+        raise _with_a_way_out(error, facts.home.ledger(facts.number)) from None
+
+
+def _with_a_way_out(error: LedgerTampered, path: Path) -> LedgerTampered:
+    """Return what is said of a damaged line or end of a ledger with its file and what to do."""
+    if error.entry is None and error.flaw != "ledger-torn":
+        return error  # it names a key, and what to do about that
+    where = "" if str(path) in str(error) else f"{path}: "
+    text = f"{where}{error}: put its newest copy back (docs/operations.md, Backup)"
+    return LedgerTampered(text, flaw=error.flaw, entry=error.entry)
 
 
 def _in_a_sites_words(line: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import signal
 from collections.abc import Iterator
@@ -24,7 +25,9 @@ from common.run_folder import RunFolder, exclusively, write_atomically
 
 _log = logging.getLogger("fedledger.client")
 
+_OF_CLIENT = re.compile(r"client-(\d{1,6})\.")
 _NUMBERS = 1_000_000
+_IN_USE = "stop it, or name another --state"
 _PATIENCE_SECONDS = 5.0
 """The worker of a client that was killed may hold its folder for a moment longer."""
 
@@ -73,7 +76,7 @@ def serve(options: ClientOptions) -> None:
     keep_loopback_off_proxies()
     state = options.state.expanduser().absolute()
     _make(state)
-    with exclusively(RunFolder(state), patience_seconds=_PATIENCE_SECONDS) as lock:
+    with exclusively(RunFolder(state), patience_seconds=_PATIENCE_SECONDS, way_out=_IN_USE) as lock:
         facts = facts_of(options, state)
         attendant = Attendant(_attendance(options, facts, lock))
         node = Node(_node_options(options, facts, state), attendant.message_came)
@@ -108,18 +111,34 @@ def _number(state: Path, options: ClientOptions) -> int:
     """Return the client's number, kept for ever, as its ledger is named by it.
 
     At first it is the one given, or that of the node's key, or drawn where there is no key.
+
+    Raises:
+        ConfigError: when another was given before, or it was lost and the ledger has another.
     """
     file, wanted = state / "number", options.number
     try:
         held = int(file.read_text(encoding="ascii"))
     except FileNotFoundError:
         held = _first_number(options) if wanted is None else wanted
+        _refuse_lost_number(state, held)
         write_atomically(file, f"{held}\n".encode())
     except ValueError:
         raise ConfigError(f"{file} does not hold a number: put back the one in the ledger's name") from None
     if wanted not in (None, held):
         raise ConfigError(f"{state} is the folder of client {held}, not {wanted}: leave out --number")
     return held
+
+
+def _refuse_lost_number(state: Path, number: int) -> None:
+    """Refuse to make a number, and with it another ledger, where the folder has those of others."""
+    for what, places in (("ledger", "ledgers/client-*.jsonl"), ("key", "keys/client-*.*")):
+        begun = {match[1] for path in state.glob(places) if (match := _OF_CLIENT.match(path.name))}
+        if begun and str(number) not in begun:
+            known = " or ".join(sorted(begun))
+            raise ConfigError(
+                f"{state} holds the {what} of client {known}, but no file number: put it back, or give "
+                f"--number {known}"
+            )
 
 
 def _first_number(options: ClientOptions) -> int:

@@ -62,5 +62,10 @@ def _introduce(facts: Facts, site: SiteOnDemand) -> None:
         *(facts.number, ledger.num_examples, ledger.genesis.ledger_id[:12], len(ledger.entries)),
         extra={"fields": fields},
     )
+    if facts.policy.least_examples > ledger.num_examples:
+        _log.warning(
+            "the policy's least-examples = %d is more than the %d examples here, so every round is refused",
+            *(facts.policy.least_examples, ledger.num_examples),
+        )
     if facts.policy.permit_reproducible_noise:
         _log.warning("the policy permits reproducible noise: NOT PRIVATE")

@@ -96,13 +96,17 @@ def _list_images(root: Path, part: str) -> _Listing:
     folders = sorted(name for name in _folders_in(root / part) if _is_visible(name))
     if len(folders) < 2:
         plural = "" if len(folders) == 1 else "s"
-        raise DataError(f"{part}/ has {len(folders)} class folder{plural}; two are the least: {_LAYOUT}")
+        raise DataError(
+            f"{root}/{part}/ has {len(folders)} class folder{plural}; two are the least: {_LAYOUT}"
+        )
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(folders):
         found = _files_below(root, f"{part}/{name}")
         if not found:
-            raise DataError(f"class {name!r} has no images in {part}/{name}/: add some or remove the folder")
+            raise DataError(
+                f"class {name!r} has no images in {root}/{part}/{name}/: add some or remove the folder"
+            )
         paths += found
         labels += [label] * len(found)
     return _Listing(paths=tuple(paths), labels=np.array(labels, dtype=np.int64), classes=tuple(folders))

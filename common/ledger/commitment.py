@@ -28,19 +28,38 @@ def commit(*, salt: bytes, digest: bytes, num_examples: int) -> str:
     return hashlib.sha256(label + salt + num_examples.to_bytes(8, "big") + digest).hexdigest()
 
 
-def load_salt(path: Path) -> bytes:
-    """Read a client's salt, or make one where there is none.
+def new_salt() -> bytes:
+    """Return a new salt, 32 secret random bytes."""
+    return secrets.token_bytes(_SALT_BYTES)
+
+
+def save_salt(path: Path, salt: bytes) -> None:
+    """Write a salt durably, readable by its owner only.
 
     Raises:
-        LedgerError: when the file is not a salt, or cannot be read or written.
+        LedgerError: when the file exists (a salt is never overwritten) or cannot be written.
     """
     try:
-        if not path.exists():
-            make_folder(path.parent, mode=0o700)
-            write_new_file(path, secrets.token_hex(_SALT_BYTES).encode() + b"\n", mode=0o600)
+        make_folder(path.parent, mode=0o700)
+        write_new_file(path, salt.hex().encode() + b"\n", mode=0o600)
+    except FileExistsError:
+        raise LedgerError(f"{path} exists already: a salt is never overwritten") from None
+    except OSError as error:
+        raise LedgerError(f"{path} cannot be used ({error.strerror}): permit access") from None
+
+
+def load_salt(path: Path) -> bytes:
+    """Read a client's salt.
+
+    Raises:
+        LedgerError: when there is none, or the file is not a salt, or cannot be read.
+    """
+    try:
         salt = bytes.fromhex(path.read_text(encoding="ascii"))
     except ValueError:
         raise LedgerError(f"{path} is not a salt: restore it from a backup") from None
+    except FileNotFoundError:
+        raise LedgerError(f"{path} is missing: restore it from a backup") from None
     except OSError as error:
         raise LedgerError(f"{path} cannot be used ({error.strerror}): permit access") from None
     if len(salt) != _SALT_BYTES:

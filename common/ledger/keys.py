@@ -148,7 +148,9 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise LedgerError(f"{path} is missing: without its key a ledger cannot be continued") from None
+        raise LedgerError(
+            f"{path} is missing: without its key a ledger cannot be continued, restore it from a backup"
+        ) from None
     except IsADirectoryError:
         raise LedgerError(f"{path} is a folder: name one key in it, such as {path}/client-0.key") from None
     except OSError as error:

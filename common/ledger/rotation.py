@@ -144,7 +144,9 @@ def _alone(key_path: Path) -> Iterator[None]:
     try:
         descriptor = os.open(key_path.parent, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
-        raise LedgerError(f"{key_path} is missing: without its key a ledger cannot be continued") from None
+        raise LedgerError(
+            f"{key_path} is missing: without its key a ledger cannot be continued, restore it from a backup"
+        ) from None
     except OSError as error:
         raise LedgerError(f"{key_path.parent} cannot be opened ({error.strerror}): permit access") from None
     try:

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from common.errors import ConfigError
+from common.key_kinds import is_node_key, kind_of
 from server.deployment.private_files import make_private_folder, read_file, write_once
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -64,7 +65,7 @@ def read_public_key(path: Path) -> bytes:
         path: OpenSSH's public format, as `pki client` and ssh-keygen write it.
 
     Raises:
-        ConfigError: when the file holds a private key, or no key of a NIST curve.
+        ConfigError: when the file holds a private key, or no key on the curve P-384.
     """
     data = read_file(path, "a public key")
     if b"PRIVATE KEY" in data:
@@ -75,6 +76,9 @@ def read_public_key(path: Path) -> bytes:
         raise ConfigError(
             f"{path} is not an OpenSSH public key: make one with `fedledger pki client`"
         ) from None
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise ConfigError(f"{path} is not a key on the curve P-384: make one with `fedledger pki client`")
+    if not is_node_key(key):
+        raise ConfigError(
+            f"{path} is {kind_of(key)}, where one on the curve P-384 is needed: make it at the site with "
+            "`fedledger pki client`, and enrol that one"
+        )
     return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)

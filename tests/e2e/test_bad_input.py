@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from PIL import Image
 
 from common.config import resolve
@@ -104,10 +106,29 @@ def make_deployment_files() -> None:
         "policy.toml": POLICY,
         "misspelled-policy.toml": POLICY.replace("epsilon", "epsilonn", 1),
         "lax-policy.toml": POLICY.replace("0.5", "0", 1),
+        "unknown-model.toml": POLICY.replace('"cnn"', '"cnnn"', 1),
+        "large-delta.toml": f"{POLICY}delta = 0.5\n",
         "foreign-app.toml": f'{POLICY}permitted-apps = ["any"]\n',
     }
     for name, text in policies.items():
         Path(name).write_text(text)
+
+
+def make_sites() -> None:
+    """Folders of sites that lost something, as what is still there tells."""
+    for site, kept in (
+        ("lost-number", "ledgers/client-391110.jsonl"),
+        ("lost-own-ledger", "keys/client-5.key"),
+    ):
+        path = Path(site) / kept
+        path.parent.mkdir(parents=True)
+        path.touch()
+    Path("lost-own-ledger/number").write_text("5\n")
+    key = ec.generate_private_key(ec.SECP256R1())
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    Path("keys/p-256").write_bytes(private)
+    Path("keys/p-256.pub").write_bytes(public + b" elsewhere\n")
 
 
 class StopAfterOneRound(RunObserver):
@@ -198,6 +219,7 @@ def world(tmp_path_factory) -> Path:
         make_data_folders()
         make_settings_files()
         make_deployment_files()
+        make_sites()
         make_runs()
         make_sweeps()
     finally:
@@ -342,7 +364,7 @@ def test_debug_shows_where_a_mistake_was_found(at_home):
 
 
 def test_only_who_makes_a_run_is_told_that_it_can_go_on(at_home, monkeypatch):
-    monkeypatch.setattr("client.policy_file.read_policy", fail_with(KeyboardInterrupt()))
+    monkeypatch.setattr("client.policy_check.check_policy", fail_with(KeyboardInterrupt()))
     outcome = run_command("policy", "check", "policy.toml")
     assert (outcome.status, the_line(at_home, outcome)) == (130, "interrupted")
 

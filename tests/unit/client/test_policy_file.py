@@ -165,6 +165,33 @@ def test_policy_check_explains_or_refuses(read, tmp_path):
     assert "epsilon = -1 is not permitted" in refused.err
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"permitted_models": '["cnn", "cnnn"]'},
+            "permitted-models names 'cnnn', which is not a model: give",
+        ),
+        ({"permitted_models": '["finetune:resnet81"]'}, "unknown model 'finetune:resnet81'"),
+        (
+            {"delta": "0.5"},
+            "delta is 0.5, permitted for 100 examples is above 0 and at most 1/100: set delta =",
+        ),
+    ],
+)
+def test_policy_check_refuses_what_the_client_would(read, tmp_path, changes, words):
+    read(**changes)
+    outcome = run_command("policy", "check", str(tmp_path / "policy.toml"))
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"fedledger: {tmp_path}/policy.toml: {words}")
+
+
+def test_policy_check_needs_nothing_that_trains(read, tmp_path, monkeypatch):
+    read(permitted_models='["cnnn"]')
+    monkeypatch.setitem(sys.modules, "common.models", None)
+    assert run_command("policy", "check", str(tmp_path / "policy.toml")).status == 0
+
+
 def test_reading_a_policy_needs_nothing_that_trains():
     code = "import sys, client.policy_text; print(*[name in sys.modules for name in ('torch', 'flwr')])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -129,7 +129,7 @@ def test_auto_is_a_folder_named_after_flowers_run(images, tmp_path, monkeypatch)
 
 
 def test_a_site_holds_features_where_the_model_has_a_front(images, folder, monkeypatch):
-    monkeypatch.setattr("client.ledgers.load_salt", lambda _: bytes(32))
+    monkeypatch.setattr("client.ledgers.new_salt", lambda: bytes(32))
     site = open_site(node(images, str(folder.root), **{"model.name": "scatter-cnn"}))
     assert site.records.inputs.shape == (10, 1, 243, 8, 8)
     assert site.records.classes == ("cat", "dog")

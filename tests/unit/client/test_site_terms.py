@@ -10,7 +10,7 @@ from flwr.app import Context, RecordDict
 from client.site import close_sites, open_site
 from common.config import RunConfig
 from common.data.shares import shares_of
-from common.errors import ConfigError, LedgerTampered
+from common.errors import ConfigError, LedgerError, LedgerTampered
 from common.ledger import SigningKey
 from common.run_folder import RunFolder
 
@@ -79,12 +79,13 @@ def test_a_site_opened_again_keeps_its_ledger_and_key(tiny_settings):
     assert open_site(node(config)).ledger.view == before
 
 
-def test_a_crash_between_key_and_ledger_loses_neither(tiny_settings):
+def test_a_key_without_a_ledger_begins_none(tiny_settings):
     config = tiny_settings()
-    key = SigningKey.generate()
-    folder_of(config).key(0).parent.mkdir(parents=True)
-    key.save(folder_of(config).key(0))
-    assert open_site(node(config)).ledger.view.genesis.public_key == key.public
+    SigningKey.generate().save(folder_of(config).key(0))
+    with pytest.raises(LedgerError, match=r"only if none was ever begun.*: remove .*/keys/client-0\.\*"):
+        open_site(node(config))
+    folder_of(config).key(0).unlink()
+    assert len(open_site(node(config)).ledger.view.entries) == 1
 
 
 def test_another_clients_ledger_is_refused(tiny_settings):

@@ -10,6 +10,7 @@ import pytest
 from client.site import close_sites
 from common.errors import CheckpointError, ConfigError, LedgerError, RoundFailed
 from common.ledger import Amend, Reserve, read_ledger
+from common.ledger.commitment import load_salt
 from common.privacy.accounting import epsilon_pld
 from simulations.harness import Simulation, resume, simulate
 from tests.small_federation import Watcher
@@ -89,9 +90,22 @@ def test_an_older_copy_of_a_ledger_does_not_get_the_budget_back(run, home):
     assert [list(outcome.updates) for outcome in watcher.outcomes] == [[1], [1]]
 
 
-def test_a_new_ledger_in_place_of_a_spent_one_is_recognised(run, home):
+def test_a_lost_ledger_is_not_begun_anew(run, home):
     run("one", privacy__target_epsilon=3.0)
     (home / "ledgers" / "client-0.jsonl").unlink()
+    watcher = Watcher()
+    run("two", watcher=watcher, privacy__target_epsilon=4.0)
+    (reason,) = watcher.refused_to_join
+    assert "client-0.jsonl is missing: put it back, it alone says what this client has spent" in reason
+    assert not (home / "ledgers" / "client-0.jsonl").exists()
+
+
+def test_a_new_ledger_in_place_of_a_spent_one_is_recognised(run, home, monkeypatch):
+    run("one", privacy__target_epsilon=3.0)
+    salt = load_salt(home / "keys" / "client-0.salt")
+    for name in ("ledgers/client-0.jsonl", "keys/client-0.key", "keys/client-0.salt"):
+        (home / name).unlink()
+    monkeypatch.setattr("client.ledgers.new_salt", lambda: salt)
     watcher = Watcher()
     run("two", watcher=watcher, privacy__target_epsilon=4.0)
     (reason,) = watcher.refused_to_join

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ def said(caplog):
 
 
 def hear(*lines: str) -> Complaints:
-    complaints = Complaints()
+    complaints = Complaints("a.org:8443", Path("pki/ca.crt"), lambda server: f"{server} is far")
     for line in lines:
         complaints.hear(line + "\n")
     return complaints
@@ -63,14 +64,44 @@ def test_each_way_not_to_be_connected_has_its_words(line, words, said):
 def test_a_server_that_does_not_answer_is_told_once_until_it_does(said):
     failed = "WARNING : Connection attempt failed, retrying in 2.00 seconds"
     complaints = hear(failed, failed, failed)
-    assert said() == ["the server does not answer; it is tried again and again"]
-    assert complaints.reason == "the server does not answer"
+    assert said() == [
+        "a.org:8443 does not answer (a.org:8443 is far); it is tried again and again: check --server and the "
+        "firewall, such as by curl --cacert pki/ca.crt https://a.org:8443/health"
+    ]
+    assert complaints.reason == "a.org:8443 does not answer (a.org:8443 is far)"
     complaints.hear("INFO : Connection successful after 3.00 seconds and 4 tries.")
     assert said()[1:] == ["the server answers again"]
     assert complaints.reason == "the SuperNode ended without a reason"
     complaints.hear(failed)
     assert len(said()) == 3
     assert not complaints.is_lame
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "INFO : Receiving: train message (ID: 8)",
+        "INFO : Received successfully",
+        "INFO : Sent successfully",
+        "INFO : SuperNode ID: 123456",
+        "WARNING : Giving up reconnection after 9.00 seconds and 5 tries.",
+        "INFO : Run ID 7 is not in `RUNNING` status. Ignoring reply message 8.",
+        "INFO : Run transitioned to a non-`RUNNING` status while receiving a message. Ignoring the message.",
+    ],
+)
+def test_whatever_needs_an_answer_shows_that_the_server_answers_again(line, said):
+    failed = "WARNING : Connection attempt failed, retrying in 2.00 seconds"
+    complaints = hear(failed, line, line)
+    assert said().count("the server answers again") == 1
+    assert "does not answer" not in complaints.reason
+
+
+def test_giving_up_for_want_of_tls_is_no_answer(said):
+    failed = "WARNING : Connection attempt failed, retrying in 2.00 seconds"
+    gave_up = "WARNING : Giving up reconnection after 9.00 seconds and 5 tries."
+    hear(failed, "ERROR : SSL/TLS handshake error detected.", gave_up)
+    hear(failed, "INFO : Sending: train message (ID: 8)")
+    assert "the server answers again" not in said()
 
 
 def test_a_connection_is_told_with_its_node(said):
@@ -113,3 +144,11 @@ def test_all_else_is_for_whoever_asks_for_details(said, caplog):
     caplog.set_level(logging.DEBUG, logger="fedledger.node")
     hear("\x1b[92mINFO \x1b[0m:      Received successfully", "", "\x1b[92mINFO \x1b[0m:")
     assert said() == ["INFO :      Received successfully"]
+
+
+def test_without_tls_the_way_out_has_none(said):
+    complaints = Complaints("127.0.0.1:1", None)
+    complaints.hear("WARNING : Connection attempt failed, retrying in 2.00 seconds")
+    (line,) = said()
+    assert line.startswith("127.0.0.1:1 does not answer (connection refused); ")
+    assert line.endswith("such as by curl http://127.0.0.1:1/health")

@@ -6,6 +6,8 @@ import shutil
 import subprocess
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from client.deployment.credentials import check_authority, check_node_key, number_of_key
 from common.errors import ConfigError
@@ -46,10 +48,29 @@ def test_another_file_is_no_authority(made, name):
         check_authority(made / name)
 
 
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        (ed25519.Ed25519PrivateKey.generate(), "is an Ed25519 key"),
+        (ec.generate_private_key(ec.SECP256R1()), "is a key on the curve P-256"),
+        (rsa.generate_private_key(65537, 2048), "is an RSA key"),
+    ],
+)
+def test_a_node_key_of_another_kind_is_named(key, kind, tmp_path):
+    path = tmp_path / "other"
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    with pytest.raises(ConfigError) as caught:
+        check_node_key(path)
+    assert str(caught.value) == (
+        f"--key {path} {kind}, where one on the curve P-384 is needed: make it with `fedledger pki client`, "
+        "and have it enrolled"
+    )
+
+
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="this system has no ssh-keygen")
 @pytest.mark.parametrize(
     ("kind", "passphrase", "line"),
-    [("384", "", ""), ("256", "", "is not a node's private key"), ("384", "word", "by a passphrase")],
+    [("384", "", ""), ("256", "", "is a key on the curve P-256"), ("384", "word", "by a passphrase")],
 )
 def test_keys_of_ssh_keygen(tmp_path, kind, passphrase, line):
     path = tmp_path / "key"

@@ -10,12 +10,13 @@ from flwr.app import Context, RecordDict
 from PIL import Image
 
 from client.deployment.facts import Facts, check_settable, own_folder, partition_of
-from client.deployment.own_site import OwnSite
+from client.deployment.own_site import OwnSite, SiteOnDemand
+from client.deployment.worker_process import _introduce
 from client.policy_file import PolicyFile
 from common.config import RunConfig, resolve
 from common.data import features, shares
 from common.data.shares import shares_of, split_of
-from common.errors import ConfigError, PolicyRefused
+from common.errors import ConfigError, LedgerError, LedgerTampered, PolicyRefused
 from common.ledger import read_ledger
 from common.models.finetune.weights import load_backbone
 from tests.backbones import SMALL, write_weights
@@ -169,11 +170,62 @@ def test_changed_records_go_on_only_where_the_policy_says_so(facts, images):
     OwnSite(facts())
     add_image(images, "new")
     shares._split.cache_clear()
-    with pytest.raises(ConfigError, match="the change with amend-ledgers = true in the policy"):
+    words = (
+        "put the data back, or name the --state of these images, or record the change with "
+        r"amend-ledgers = true in the policy \(what was spent stays spent\)$"
+    )
+    with pytest.raises(ConfigError, match=words):
         OwnSite(facts())
     amended = OwnSite(facts(policy(amend_ledgers=True)))
     assert amended.ledger.view.num_examples == 49
     assert len(amended.ledger.view.entries) == 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda data: data.replace(b'"num_examples":48', b'"num_examples":47'), "entry 0: its signature is"),
+        (lambda data: b"x" + data, "entry 0: it is not an entry"),
+        (lambda data: b"\xff" + data, "entry 0"),
+        (lambda data: b"", "the ledger has no entries|entry 0|complete entry"),
+    ],
+)
+def test_a_damaged_ledger_is_named_with_the_way_out(facts, damage, words):
+    OwnSite(facts())
+    path = facts().home.ledger(7)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(LedgerTampered, match=words) as caught:
+        OwnSite(facts())
+    line = str(caught.value)
+    assert line.startswith(str(path))
+    assert line.endswith(": put its newest copy back (docs/operations.md, Backup)")
+    assert line.count(str(path)) == 1
+
+
+def test_a_lost_key_is_named_with_the_way_out(facts):
+    OwnSite(facts())
+    facts().home.key(7).unlink()
+    words = "client-7.key is missing: without its key a ledger cannot be continued, restore it from a backup"
+    with pytest.raises(LedgerError, match=words):
+        OwnSite(facts())
+
+
+def test_a_lost_salt_is_told_in_a_sites_words(facts):
+    OwnSite(facts())
+    facts().home.salt(7).unlink()
+    with pytest.raises(ConfigError, match="or record the change with amend-ledgers = true in the policy"):
+        OwnSite(facts())
+
+
+def test_fewer_records_than_the_policy_asks_for_are_warned_of_at_the_start(facts, caplog):
+    few = facts(policy(least_examples=49))
+    _introduce(few, SiteOnDemand(few))
+    words = "the policy's least-examples = 49 is more than the 48 examples here, so every round is refused"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [words]
+    caplog.clear()
+    enough = facts(policy(least_examples=48))
+    _introduce(enough, SiteOnDemand(enough))
+    assert "least-examples" not in caplog.text
 
 
 @pytest.mark.parametrize("text", ["3/3", "1", "a/b", "-1/3", "1/0", "1/3/5", ""])

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from common.errors import LedgerTampered
+from common.errors import LedgerError, LedgerTampered
 from common.ledger import Acknowledged, Amend, KeyRotate, Ledger, Release, SigningKey, read_ledger
-from common.ledger.commitment import commit, load_salt
+from common.ledger.commitment import commit, load_salt, new_salt, save_salt
 from common.ledger.entry_json import body_from_json, body_to_json
 from common.ledger.lines import write_line
 from common.ledger.receipts import HeldCheckpoint, Receipt, SignedReceipt
@@ -120,9 +120,12 @@ def test_every_kind_round_trips(released):
 
 
 def test_a_commitment_depends_on_salt_records_and_size(tmp_path):
-    salt = load_salt(tmp_path / "keys" / "client-0.salt")
-    assert load_salt(tmp_path / "keys" / "client-0.salt") == salt
-    assert (tmp_path / "keys" / "client-0.salt").stat().st_mode & 0o777 == 0o600
+    salt, path = new_salt(), tmp_path / "keys" / "client-0.salt"
+    save_salt(path, salt)
+    assert load_salt(path) == salt
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(LedgerError, match="never overwritten"):
+        save_salt(path, bytes(32))
     seen = {
         commit(salt=one, digest=digest, num_examples=n)
         for one in (salt, bytes(32))

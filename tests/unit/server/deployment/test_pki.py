@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from flwr.supernode.cli.flower_supernode import load_ssh_private_key
 
@@ -152,10 +153,26 @@ def test_only_a_public_key_of_a_curve_is_one(folder, tmp_path):
         read_public_key(folder.certificate)
     with pytest.raises(ConfigError, match="cannot be read"):
         read_public_key(tmp_path / "none.pub")
-    ed25519 = tmp_path / "ed.pub"
-    ed25519.write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK0wmN/Cr3JXqmLW7u+g9pTh+wyqDHpSQEIQczXkVx9q x\n")
-    with pytest.raises(ConfigError, match="P-384"):
-        read_public_key(ed25519)
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        (ed25519.Ed25519PrivateKey.generate(), "is an Ed25519 key"),
+        (ec.generate_private_key(ec.SECP256R1()), "is a key on the curve P-256"),
+        (ec.generate_private_key(ec.SECP521R1()), "is a key on the curve P-521"),
+        (rsa.generate_private_key(65537, 2048), "is an RSA key"),
+    ],
+)
+def test_a_key_that_no_client_can_use_is_not_enrolled(key, kind, tmp_path):
+    path = tmp_path / "other.pub"
+    path.write_bytes(key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH) + b" x\n")
+    with pytest.raises(ConfigError) as caught:
+        read_public_key(path)
+    assert str(caught.value) == (
+        f"{path} {kind}, where one on the curve P-384 is needed: make it at the site with "
+        "`fedledger pki client`, and enrol that one"
+    )
 
 
 def test_the_commands_say_what_to_do_with_what_they_made(tmp_path):
