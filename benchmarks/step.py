@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def ours(model: nn.Module, images: Tensor, labels: Tensor, stream: ChaChaStream 
         max_grad_norm=1.0,
         expected_batch_size=float(len(images)),
         noise=stream or PrivateRandomness.from_operating_system().noise,
-        spare_core=torch.get_num_threads() > 1,
+        spare_core=torch.get_num_threads() < (os.cpu_count() or 1),
     )
 
     def step() -> None:

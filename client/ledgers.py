@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from common.config import RunConfig
 from common.data import Images
@@ -17,6 +21,10 @@ from common.ledger.rotation import current_key
 from common.privacy.budget import PrivacyBudget, check_delta, default_delta
 from common.privacy.filter import filter_order
 from common.run_folder import LedgerHome
+
+
+_IN_HAND = 256
+"""Images that are copied at a time: large copies, freed between what stays, would leave memory in pieces."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +78,17 @@ def terms_of(config: RunConfig, records: Images, salt: bytes, begun: Genesis | N
 
 def digest_of(records: Images) -> bytes:
     """Return the SHA-256 of a set of labelled images, whatever their order; 32 bytes."""
-    images = records.images
-    shape = "x".join(map(str, images.shape[1:])).encode()
-    hashes = sorted(
-        hashlib.sha256(b"%d %s\0" % (label, shape) + image.tobytes()).digest()
-        for image, label in zip(images.numpy(), records.labels.tolist(), strict=True)
-    )
+    parts = torch.split(torch.arange(len(records)), _IN_HAND)
+    hashes = sorted(each for numbers in parts for each in _hashes(records, numbers))
     return hashlib.sha256(b"".join(hashes)).digest()
+
+
+def _hashes(records: Images, numbers: Tensor) -> Iterator[bytes]:
+    """Hash some of the images, each with its label and size."""
+    images, labels = records.take(numbers), records.labels[numbers]
+    shape = "x".join(map(str, images.shape[1:])).encode()
+    for image, label in zip(images.numpy(), labels.tolist(), strict=True):
+        yield hashlib.sha256(b"%d %s\0" % (label, shape) + image.tobytes()).digest()
 
 
 def open_ledger(home: LedgerHome, partition_id: int, config: RunConfig, records: Images) -> Ledger:

@@ -60,6 +60,14 @@ class OptimizerSettings:
         return Adam(parameters, lr=self.learning_rate)
 
 
+def load_what_rules_need() -> None:
+    """Load what the library loads with a process's first optimiser: a second of time and 90 MB.
+
+    Copies of a process that has loaded it share it.
+    """
+    OptimizerSettings(name="sgd", learning_rate=1.0).build([torch.zeros(1, requires_grad=True)])
+
+
 class BatchOptimizer(Protocol):
     """Takes a batch in chunks of any size and then steps once."""
 

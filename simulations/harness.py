@@ -13,6 +13,7 @@ from flwr.app import Context, RecordDict, UserConfig
 from flwr.clientapp.typing import ClientAppCallable
 
 from client.app import app as client_app
+from client.optimizer import load_what_rules_need
 from client.site import close_sites
 from common.audit.auditor import audit
 from common.audit.report import AuditReport
@@ -120,6 +121,7 @@ def _grid(config: RunConfig) -> Iterator[InProcessGrid]:
     with ExitStack() as stack:
         app: ClientAppCallable = client_app
         if _in_processes(config, workers):
+            load_what_rules_need()
             app = stack.enter_context(CopiedApp(client_app, copies=workers))
         yield stack.enter_context(
             InProcessGrid(app, node_ids=node_ids, make_context=context, workers=workers)
