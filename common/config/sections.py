@@ -179,8 +179,8 @@ class RuntimeSettings(Section):
     )
     worker_kind: Literal["auto", "thread", "process"] = Field(
         "auto",
-        description='What trains a client in a simulation: a "thread", or a "process", which does not wait for '
-        'the others\' Python; "auto" takes processes for networks on Linux and the CPU.',
+        description='What trains a simulated client: a "thread", or a "process", which waits for no other\'s '
+        'Python; "auto" takes processes for networks on Linux and the CPU.',
     )
     device: str = Field("auto", description="cpu, cuda, cuda:N, mps; auto takes the first that is there.")
     max_physical_batch_size: PositiveInt = Field(256, description="Records held in memory at a time.")
