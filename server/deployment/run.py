@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.2
 _ASK_SECONDS = 2.0
 _UNREACHABLE_SECONDS = 90.0
 _NODES_SECONDS = 1.0
-_SAYS_NOTHING = ("", "Task failed with unknown error")
+_SAYS_NOTHING = ("", "Task failed with unknown error", "No heartbeat received from the task")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +189,7 @@ def _end(order: Order, run: RunInfo, follower: Follower) -> None:
     details = " ".join(run.details.removeprefix("ServerApp failed with exception: ").split()).rstrip(".")
     if details in _SAYS_NOTHING:
         details = "its process, or SuperLink, was ended from outside"
-    raise ServerFailed(f"the run ended early ({run.status}): {details}{_what_next(order.folder)}")
+    raise ServerFailed(f"the run ended early: {details}{_what_next(order.folder)}")
 
 
 def _what_next(folder: RunFolder) -> str:

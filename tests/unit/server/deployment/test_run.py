@@ -257,6 +257,7 @@ def test_a_run_that_ended_well_is_watched_to_its_last_event(server, order):
     [
         ("ServerApp failed with exception: no client could join:\n x.", "no client could join: x"),
         ("Task failed with unknown error.", "its process, or SuperLink, was ended from outside"),
+        ("No heartbeat received from the task", "its process, or SuperLink, was ended from outside"),
         ("", "its process, or SuperLink, was ended from outside"),
     ],
 )
@@ -268,7 +269,7 @@ def test_a_run_that_failed_says_why_and_how_to_go_on(server, order, details, lin
         (order.folder.checkpoint / "state.json").touch()
     with pytest.raises(ServerFailed) as caught:
         watch(order, 7, Follower(order.folder), screen()[0])
-    assert f"(finished:failed): {line}" in str(caught.value)
+    assert f"the run ended early: {line}" in str(caught.value)
     assert ("fedledger run --resume" in str(caught.value)) is began
     assert "\n" not in str(caught.value)
 
