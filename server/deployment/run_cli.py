@@ -56,10 +56,11 @@ def run(
         settings = settings_to_resume(resume)
     else:
         settings = _settings(config, assignments or [], out, state, clients)
-    from server.deployment.run import Order
+    from server.deployment.run import Order, refuse_a_second
 
     needed = clients or settings.federation.num_clients
     order = Order(state=state, config=settings, clients=needed, wait_seconds=wait)
+    refuse_a_second(order)
     raise typer.Exit(_make(order))
 
 

@@ -17,7 +17,8 @@ from server.deployment import run as run_module
 from server.deployment.enrolment import Enrolled
 from server.deployment.errors import ServerFailed
 from server.deployment.following import Follower
-from server.deployment.run import Order, report_on, submit, wait_for_clients, watch
+from server.deployment.run import Order, refuse_a_second, report_on, submit, wait_for_clients, watch
+from server.deployment.state_folder import StateFolder
 from server.display import RunDisplay
 from server.folder_observer import FolderObserver
 from tests.command_line import run_command
@@ -33,6 +34,7 @@ class MadeUpServer:
         ]
         self.online = list(online)
         self.run = RunInfo(run_id=7, status="running", details="", pending_at="")
+        self.latest = []
         self.settings = None
         self.gone = False
 
@@ -63,9 +65,9 @@ class MadeUpServer:
         self.settings = settings
         return 7
 
-    def runs(self, run_id):
-        assert run_id == 7
-        return [self.run]
+    def runs(self, run_id=None):
+        assert run_id in (None, 7)
+        return [self.run] if run_id else self.latest
 
 
 @pytest.fixture
@@ -97,6 +99,43 @@ def test_a_run_that_goes_on_without_its_command_is_watched_again(server, order):
         server.run = RunInfo(run_id=7, status="finished:completed", details="", pending_at="")
         with pytest.raises(FolderInUse, match="in use by another process"):
             submit(order)
+
+
+@pytest.mark.parametrize("status", ["pending", "starting", "running"])
+def test_a_second_run_is_refused_at_once_while_another_is_under_way(server, order, status, monkeypatch):
+    monkeypatch.chdir(order.state.parent)
+    other = order.state.parent / "runs" / "second"
+    StateFolder(order.state).remember_run(8, other)
+    server.latest = [RunInfo(run_id=8, status=status, details="", pending_at="")]
+    line = "^run runs/second is under way on this server: wait for it, or end it with Ctrl-C"
+    with pytest.raises(ServerFailed, match=line):
+        refuse_a_second(order)
+    with pytest.raises(ServerFailed, match=line):
+        submit(order)
+    assert server.settings is None
+    assert not order.folder.root.exists()
+    monkeypatch.chdir(order.state)
+    with pytest.raises(ServerFailed, match=f"^run {other} is under way"):
+        refuse_a_second(order)
+    server.latest = [RunInfo(run_id=9, status=status, details="", pending_at="")]
+    with pytest.raises(ServerFailed, match=r"^run 9 is under way.*Ctrl-C$"):
+        refuse_a_second(order)
+
+
+def test_neither_a_run_that_is_over_nor_the_very_same_run_is_a_second_one(server, order):
+    StateFolder(order.state).remember_run(7, order.folder.root)
+    StateFolder(order.state).remember_run(8, order.state.parent / "second")
+    server.latest = [server.run, RunInfo(run_id=8, status="finished:failed", details="", pending_at="")]
+    refuse_a_second(order)
+
+
+def test_the_command_refuses_a_second_run_before_it_waits_for_clients(server, order):
+    server.latest = [RunInfo(run_id=8, status="running", details="", pending_at="")]
+    server.online = [[]]
+    out = str(order.state.parent / "run")
+    outcome = run_command("run", "--state", str(order.state), "--out", out, "--clients", "9")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "run 8 is under way on this server" in outcome.err
 
 
 def screen():
