@@ -68,8 +68,7 @@ def summary(report: AuditReport, page: Path | None) -> str:
 def _figures(report: AuditReport) -> Iterator[tuple[str, str]]:
     """Yield what applies to the subject of the audit."""
     if report.subject != "log":
-        epsilon, delta = epsilon_text(report.epsilon, 4), delta_text(report.delta)
-        yield "epsilon", f"{epsilon} at delta {delta}, largest of all clients"
+        yield "epsilon", _largest(report)
     if report.subject == "run":
         yield "accuracy", f"{percent_text(report.accuracy)} after {counted(len(report.rounds), 'round')}"
     if report.fairness is not None:
@@ -79,6 +78,13 @@ def _figures(report: AuditReport) -> Iterator[tuple[str, str]]:
         yield "clients", f"{verified} verified, {len(report.unreadable):,} not readable"
     if report.log is not None:
         yield "server's log", f"{counted(report.log.size, 'entry', 'entries')}, signed by {report.log.origin}"
+
+
+def _largest(report: AuditReport) -> str:
+    if not report.clients:
+        return "not known: no ledger can be read"
+    epsilon, delta = epsilon_text(report.epsilon, 4), delta_text(report.delta)
+    return f"{epsilon} at delta {delta}, largest of {report.whose}"
 
 
 def _worst_served(fairness: Fairness) -> str:

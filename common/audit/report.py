@@ -85,6 +85,13 @@ class AuditReport:
         return self.rounds[-1].accuracy if self.rounds else None
 
     @property
+    def whose(self) -> str:
+        """Of whom `epsilon` is the largest: of all clients, unless the ledger of one is not known."""
+        if not self.unreadable and all(finding.code != "ledger-missing" for finding in self.findings):
+            return "all clients"
+        return f"the {'one' if len(self.clients) == 1 else len(self.clients)} that can be read"
+
+    @property
     def guarantee(self) -> float:
         """Largest epsilon that a client's ledger lets readers rely on; infinite where there is none."""
         return max((client.guarantee for client in self.clients), default=math.inf)
