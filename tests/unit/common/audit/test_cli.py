@@ -34,6 +34,7 @@ def test_a_verified_run_exits_with_0(tmp_path: Path, app: typer.Typer) -> None:
         in result.stdout
     )
     assert [line.split()[0] for line in result.stdout.splitlines()[8:11]] == ["client", "0", "1"]
+    assert "\ncross-check: epsilon by RDP, coarser and expected above it\n" in result.stdout
 
 
 def test_an_error_exits_with_1_and_is_named(tmp_path: Path, app: typer.Typer) -> None:
