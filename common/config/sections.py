@@ -94,8 +94,7 @@ class DataSettings(Section):
     def _folder_has_a_place(self) -> Self:
         if self.dataset == "folder" and not self.data_dir:
             raise ConfigError(
-                'data.dataset = "folder" needs data.data-dir: name the folder that holds train/<class>/ '
-                "(--data-dir DIR)"
+                'data.dataset = "folder" needs data.data-dir, the folder of images: --set data.data-dir=DIR'
             )
         return self
 
