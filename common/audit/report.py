@@ -40,7 +40,7 @@ class AuditReport:
         epsilon_by_round_exact: False where the epsilons of `rounds` are bounds, at most 0.05 % too high.
         delta: largest over the readable clients; 0.0 when none is readable.
         unreadable: partitions whose ledger is damaged.
-        refusals: how often clients refused to train in this run, by code.
+        refusals: how often clients gave nothing usable in this run, by code.
         left_out: which clients those were, and why.
         fairness: how unevenly the final model serves classes and clients, None where that is not known.
         settings: `section.key` to value, as in config.toml.

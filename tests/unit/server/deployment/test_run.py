@@ -250,7 +250,9 @@ def test_clients_are_named_as_they_were_enrolled(order):
         numbers={"0": 11, "1": 12, "5": 77},
     )
     finished(order.folder, 1)
-    event(order.folder, "round-failed", round=2, refused=[[0, "why not"], [5, "no name"]])
+    event(order.folder, "turned-away", node=13, number=-1, why="it is gone", code="no-answer")
+    left_out = [[0, "why not", "policy-refused"], [1, "it is gone", "no-answer"], [5, "no name", "x"]]
+    event(order.folder, "round-failed", round=2, refused=left_out)
     display, written = screen()
     follower.show(display)
     assert written.getvalue().splitlines() == [
@@ -260,7 +262,9 @@ def test_clients_are_named_as_they_were_enrolled(order):
         "2 clients joined with 10 examples.",
         "site-b refused: policy: [red]no[/]",
         "round 1/2  accuracy 50.00%  epsilon 1.000  1.0 s",
+        "site-c left out: it is gone",
         "site-a refused: why not",
+        "site-b left out: it is gone",
         "client 5 refused: no name",
     ]
 
