@@ -71,7 +71,7 @@ def _settings(
     given = [parse_assignment(text) for text in assignments]
     given += [{"runtime.out": out}] if out else []
     joined = join_assignments(given)
-    defaults: Settings = {TIMEOUT_KEY: TIMEOUT_SECONDS, "runtime.ledgers": str(state.absolute() / "ledgers")}
+    defaults: Settings = {TIMEOUT_KEY: TIMEOUT_SECONDS, "runtime.ledgers": str(state.resolve() / "ledgers")}
     counted: Settings = {} if clients is None else {CLIENTS_KEY: clients}  # a resumed run waits for as many
     settings = resolve({**defaults, **counted, **file, **joined})
     from common.models import pinned
@@ -87,7 +87,7 @@ def _with_images_found(config: RunConfig) -> RunConfig:
     """
     if not config.data.data_dir:
         return config
-    place = Path(config.data.data_dir).expanduser().absolute()
+    place = Path(config.data.data_dir).expanduser().resolve()
     if config.data.dataset == "folder" and not place.is_dir():
         raise DataError(f"data folder {config.data.data_dir!r} does not exist: name that of the test images")
     if config.data.dataset == "folder" and not any((place / part).is_dir() for part in ("test", "train")):

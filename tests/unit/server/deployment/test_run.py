@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from common.config import resolve
+from common.config import resolve, to_toml
 from common.errors import CheckpointError, ConfigError, DataError, FolderInUse
 from common.flower_internals.control import FlowerRefused, NodeInfo, RunInfo
+from common.new_run import settings_to_resume
 from common.run_folder import RunFolder, exclusively
 from server.deployment import run as run_module
 from server.deployment.enrolment import Enrolled
@@ -394,6 +396,24 @@ def test_the_number_of_clients_is_kept_for_a_resumed_run_unless_the_settings_hav
     out, state = str(tmp_path / "run"), tmp_path / "state"
     assert _settings(None, [], out, state, 3).federation.num_clients == 3
     assert _settings(None, ["federation.num-clients=5"], out, state, 3).federation.num_clients == 5
+
+
+def test_no_path_of_a_run_climbs_and_comes_down_again(tmp_path, monkeypatch):
+    from server.deployment.run_cli import _settings
+
+    (tmp_path / "here").mkdir()
+    (tmp_path / "public" / "test").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    given = ["data.dataset=folder", "data.data-dir=../public", "runtime.feature-cache=../cache"]
+    config = _settings(None, given, "../runs/first", Path("../state"))
+    assert config.runtime.out == str(tmp_path / "runs" / "first")
+    assert config.runtime.ledgers == str(tmp_path / "state" / "ledgers")
+    assert config.runtime.feature_cache == str(tmp_path / "cache")
+    assert config.data.data_dir == str(tmp_path / "public")
+    RunFolder(tmp_path / "runs" / "first").root.mkdir(parents=True)
+    (tmp_path / "runs" / "first" / "config.toml").write_text(to_toml(config))
+    assert settings_to_resume(Path("../runs/first")).runtime.out == config.runtime.out
+    assert StateFolder(Path("../state")).root == tmp_path / "state"
 
 
 def test_images_are_named_so_that_the_runs_own_process_finds_them(tmp_path, monkeypatch):
