@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import click
 import typer
+import typer.core
 
 from client.deployment import cli as sites
 from common.audit import report_cli as reports
@@ -37,6 +38,8 @@ RUNS = ("simulate", "run", "sweep", "train")
 
 TRAINING = frozenset({"flwr", "opacus", "safetensors", "torch", "torchvision"})
 """What comes with the extra "train": auditing, planning and keeping keys need none of it."""
+
+typer.core.HAS_RICH = False  # it would write "\\[required]" into a help that is plain text
 
 _STYLE: dict[str, Any] = {
     "no_args_is_help": True,

@@ -145,6 +145,7 @@ def _apart(work: Callable[[str], float], data_dir: str) -> float:
 
 def section(figures: RoundFigures, facts: dict[str, Any]) -> str:
     """Return the section of the page."""
+    peak = f"{figures.peak_mebibytes:.0f} MiB"
     return f"""\
 ## A round beside plain training
 
@@ -160,7 +161,7 @@ privacy, messages, ledgers and evaluation, on as many threads; it runs after eac
 | plain, median | {statistics.median(figures.plain):.2f} s |
 | **a round over plain**, median of pairs | **{figures.over_plain:.2f}** |
 | from the start of the program's work to the first round | {figures.start:.1f} s |
-| peak memory of all its processes, shared pages counted once, without the plain training | {figures.peak_mebibytes:.0f} MiB |
+| peak memory of all its processes, shared pages counted once, without the plain training | {peak} |
 """
 
 

@@ -9,6 +9,7 @@ FedLedgerError
  |   |- LedgerTampered   recorded bytes, signatures or order are not what was written
  |   |- LedgerFork       two different continuations of one ledger exist
  |- MessageError         a message does not have the agreed form
+ |   |- NoAnswer         a client gave no answer
  |- CheckpointError      a run folder cannot be read or continued
  |   |- FolderInUse      another process uses it
  |- RoundFailed          a round has too few usable replies
@@ -89,6 +90,12 @@ class MessageError(FedLedgerError):
     """A message does not have the agreed form."""
 
     code = "message"
+
+
+class NoAnswer(MessageError):
+    """A client gave no answer: it is gone, too slow, or was cut off."""
+
+    code = "no-answer"
 
 
 class CheckpointError(FedLedgerError):

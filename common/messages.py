@@ -9,7 +9,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.app.typing import ConfigRecordValues
 
 from common.arrays import Arrays
-from common.errors import LedgerError, MessageError
+from common.errors import LedgerError, MessageError, NoAnswer
 from common.ledger import canonical
 from common.ledger.receipts import checkpoint_from_json, receipt_from_json
 from common.protocol import (
@@ -128,11 +128,13 @@ def parse_reply(message: Message) -> Reply:
     """Read a client's reply.
 
     Raises:
+        NoAnswer: when Flower says that none will come.
         MessageError: when the client failed without a typed reply, or the reply is malformed.
     """
     if message.has_error():
-        without = f"the client failed without a reason (Flower error {message.error.code})"
-        raise MessageError(FLOWER_ERRORS.get(message.error.code, without))
+        if (why := FLOWER_ERRORS.get(message.error.code)) is not None:
+            raise NoAnswer(why)
+        raise MessageError(f"the client failed without a reason (Flower error {message.error.code})")
     fields = Fields(message)
     readers: dict[str, Callable[[Fields, Message], Reply]] = {
         "description": _parse_description,

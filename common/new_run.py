@@ -19,7 +19,7 @@ def new_root(config: RunConfig) -> Path:
     out = config.runtime.out
     if out == "auto":
         out = f"runs/{time.strftime('%Y%m%d-%H%M%S')}-{config.data.dataset}"
-    root = Path(out).expanduser().absolute()
+    root = Path(out).expanduser().resolve()
     shown = Path(out)
     if root.is_file():
         raise ConfigError(f"{shown} is a file: choose a folder for --out that is new or empty")
@@ -37,7 +37,7 @@ def with_absolute_paths(config: RunConfig, root: Path) -> RunConfig:
         ConfigError: when `runtime.ledgers` or `runtime.feature-cache` names a file.
     """
     ledgers = config.runtime.ledgers
-    home = Path(ledgers).expanduser().absolute() if ledgers else None
+    home = Path(ledgers).expanduser().resolve() if ledgers else None
     if home is not None and home.exists() and not home.is_dir():
         raise ConfigError(f"{ledgers} is a file: choose a folder for --ledgers, new or that of earlier runs")
     cache = config.runtime.feature_cache
@@ -46,7 +46,7 @@ def with_absolute_paths(config: RunConfig, root: Path) -> RunConfig:
     paths = {
         "out": str(root),
         "ledgers": str(home) if home else "",
-        "feature_cache": str(Path(cache).expanduser().absolute()) if cache else "",
+        "feature_cache": str(Path(cache).expanduser().resolve()) if cache else "",
     }
     model, weights = config.model, config.model.weights
     if weights != "auto":
@@ -61,7 +61,7 @@ def settings_of(root: Path, changes: Settings | None = None) -> RunConfig:
     Raises:
         CheckpointError: when it is not a run folder.
     """
-    folder = RunFolder(root.expanduser().absolute())
+    folder = RunFolder(root.expanduser().resolve())
     if not folder.config.exists():
         raise CheckpointError(f"{root} is not a run folder (no config.toml in it): name the folder of a run")
     return resolve(read_toml(folder.config), changes or {}, {"runtime.out": str(folder.root)})

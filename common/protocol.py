@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from common.arrays import Arrays
 from common.config import TrainingSettings
+from common.errors import NoAnswer
 from common.ledger.receipts import HeldCheckpoint, SignedReceipt
 
 
@@ -110,11 +111,15 @@ class Update:
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """A client's reasoned no; `code` is that of the error tree."""
+    """A client's reasoned no, or why there was no answer; `code` is that of the error tree."""
 
     partition_id: int
     code: str
     reason: str
+
+    def said_of(self, name: str) -> str:
+        """Return it as a line: a client that gave no answer was left out, and refused nothing."""
+        return f"{name} {'left out' if self.code == NoAnswer.code else 'refused'}: {self.reason}"
 
 
 Reply = Description | Update | Refusal

@@ -96,13 +96,13 @@ class RunDisplay:
         self._bars.advance(self._client_bar)
 
     def round_finished(
-        self, number: int, *, accuracy: float, spent: str, refused: Iterable[tuple[str, str]], seconds: float
+        self, number: int, *, accuracy: float, spent: str, dropped: Iterable[str], seconds: float
     ) -> None:
-        """Show the round's figures, and who dropped out of it and why."""
+        """Show the round's figures, and a line for each client that dropped out of it."""
         figures = f"accuracy {accuracy:6.2%}  {spent}"
         self._bars.update(self._round_bar, completed=number, figures=figures)
-        for who, reason in refused:
-            self.warn(f"{who} refused: {reason}")
+        for line in dropped:
+            self.warn(line)
         step = max(1, math.ceil(self._rounds / _PLAIN_LINES))
         if not self._console.is_terminal and (number % step == 0 or number == self._rounds):
             self._console.print(f"round {number}/{self._rounds}  {figures}  {seconds:.1f} s")

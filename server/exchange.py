@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from common.errors import MessageError
+from common.errors import MessageError, NoAnswer
 from common.flower_internals.grid import Replies, Unreadable
 from common.messages import parse_reply
 from common.protocol import Refusal, Reply
@@ -92,12 +92,12 @@ def _arrivals(replies: Replies, waiting: dict[str, Question], pause: float) -> d
 def _undelivered(question: Question) -> Refusal:
     """Say that a node is gone: Flower gives its message no id, and would never give an answer."""
     reason = f"its message could not be delivered: node {question.node_id} is not connected"
-    return Refusal(partition_id=question.partition_id, code=MessageError.code, reason=reason)
+    return Refusal(partition_id=question.partition_id, code=NoAnswer.code, reason=reason)
 
 
 def _too_late(question: Question, time_limit: float | None) -> Refusal:
     reason = f"it did not answer within {time_limit or 0:g} s (federation.round-timeout-seconds)"
-    return Refusal(partition_id=question.partition_id, code=MessageError.code, reason=reason)
+    return Refusal(partition_id=question.partition_id, code=NoAnswer.code, reason=reason)
 
 
 def _read(message: Message | Unreadable, partition_id: int) -> Reply:

@@ -34,8 +34,13 @@ class FolderObserver(RunObserver):
     def turned_away(self, nodes: Sequence[TurnedAway]) -> None:
         """Write who could not join."""
         for one in nodes:
+            refusal = one.refusal
             self._write(
-                "turned-away", node=one.node_id, number=one.refusal.partition_id, why=one.refusal.reason
+                "turned-away",
+                node=one.node_id,
+                number=refusal.partition_id,
+                why=refusal.reason,
+                code=refusal.code,
             )
 
     def joined(self, state: RunState, refused: list[str]) -> None:
@@ -110,4 +115,4 @@ class FolderObserver(RunObserver):
 
 
 def _reasons(refused: Sequence[Refusal]) -> list[list[int | str]]:
-    return [[refusal.partition_id, refusal.reason] for refusal in refused]
+    return [[refusal.partition_id, refusal.reason, refusal.code] for refusal in refused]

@@ -19,6 +19,8 @@ from server.receipts import ReceiptBook, marks_of
 from server.state import ClientRecord, RunState, TurnedAway
 
 _FAREWELL_SECONDS = 60.0
+_TEST_IMAGES = "the server's test images"
+"""What a client whose classes are others calls them."""
 
 
 def join(
@@ -28,6 +30,7 @@ def join(
     book: ReceiptBook,
     *,
     classes: tuple[str, ...] = (),
+    images: str = "",
     time_limit: float | None = None,
 ) -> RunState:
     """Ask all nodes who they are and return the state with those that can take part.
@@ -36,6 +39,7 @@ def join(
 
     Args:
         classes: names of the model's outputs, which a client's own must equal.
+        images: data.dataset of the test images, for whoever forgot to set it.
         time_limit: seconds, above 0, after which the others go on without a client; None is for ever.
 
     Raises:
@@ -55,7 +59,7 @@ def join(
             _refuse_shared(client, owners)
             clients[client.partition_id] = client
         except FedLedgerError as error:
-            turned_away.append(_turned_away(question.node_id, reply, error))
+            turned_away.append(_turned_away(question.node_id, reply, error, images))
     observer.turned_away(turned_away)
     if not clients:
         first = turned_away[0].text if turned_away else "no node is connected"
@@ -97,13 +101,21 @@ def _farewell(client: ClientRecord, state: RunState, book: ReceiptBook) -> Descr
     return DescribeRequest(run=state.run, known_entries=known, deliveries=book.deliveries(client.ledger))
 
 
-def _turned_away(node_id: int, reply: Reply, error: FedLedgerError) -> TurnedAway:
+def _turned_away(node_id: int, reply: Reply, error: FedLedgerError, images: str) -> TurnedAway:
     """Say who could not join: with the client's own reason where it gave one."""
     if isinstance(reply, Refusal):
-        return TurnedAway(node_id=node_id, refusal=reply, text=str(error))
+        refusal = replace(reply, reason=_with_source(reply.reason, images))
+        return TurnedAway(node_id=node_id, refusal=refusal, text=_with_source(str(error), images))
     claimed = reply.partition_id if isinstance(reply, Description) else -1
     refusal = Refusal(partition_id=claimed, code=error.code, reason=str(error))
     return TurnedAway(node_id=node_id, refusal=refusal, text=str(error))
+
+
+def _with_source(reason: str, images: str) -> str:
+    """Add to a client's reason where the test images of which it speaks are from, unless from a folder."""
+    if images in ("", "folder"):
+        return reason
+    return reason.replace(_TEST_IMAGES, f"{_TEST_IMAGES} (data.dataset = {images})")
 
 
 def _refuse_shared(client: ClientRecord, owners: dict[str | bytes, int]) -> None:

@@ -55,9 +55,14 @@ class Coordinator:
             CheckpointError: when the run folder cannot be read or written.
         """
         time_limit = self.config.federation.time_limit
-        classes = self.evaluator.classes
         state = join(
-            self.grid, self._start(), self.observer, self.book, classes=classes, time_limit=time_limit
+            self.grid,
+            self._start(),
+            self.observer,
+            self.book,
+            classes=self.evaluator.classes,
+            images=self.config.data.dataset,
+            time_limit=time_limit,
         )
         strategy = FedAvg(self.config, tuple(state.clients))
         while not (reason := self._why_stop(state)):

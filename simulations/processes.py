@@ -122,7 +122,7 @@ class _Copy:
             target=_serve, args=(app, theirs, self._pipe, os.getpid()), name="client", daemon=True
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # a copy uses no lock that another thread holds
+            warnings.simplefilter("ignore", DeprecationWarning)  # a copy uses no lock of another thread
             self._process.start()
         theirs.close()
 
@@ -133,8 +133,8 @@ class _Copy:
         except (EOFError, OSError):
             self._process.join(_SECONDS_TO_END)
             raise RoundFailed(
-                f"a process that trained clients died (exit status {self._process.exitcode}), as when memory is "
-                "used up: go on with --resume, and with fewer --workers"
+                f"a process that trained clients died (exit status {self._process.exitcode}), as when memory "
+                "is used up: go on with --resume, and with fewer --workers"
             ) from None
         return given
 

@@ -111,7 +111,7 @@ class ProgressDisplay(RunObserver):
             state.round,
             accuracy=outcome.metrics["accuracy"],
             spent=self._stamp or f"epsilon {largest_epsilon(state):.3f}",
-            refused=[(f"client {refusal.partition_id}", refusal.reason) for refusal in outcome.refused],
+            dropped=[refusal.said_of(f"client {refusal.partition_id}") for refusal in outcome.refused],
             seconds=outcome.seconds,
         )
 

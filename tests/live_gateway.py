@@ -93,6 +93,7 @@ class LiveGateway:
     superlink: MadeUpSuperLink
     metrics: Metrics
     admitted: dict[bytes, str]
+    revoked: dict[bytes, str]
 
     @property
     def url(self) -> str:
@@ -154,6 +155,7 @@ def live_gateway(
         superlink=superlink,
         metrics=metrics,
         admitted={},
+        revoked={},
     )
     ready, thread_failed = threading.Event(), []
     stopping: list[Callable[[], None]] = []
@@ -163,7 +165,7 @@ def live_gateway(
         async with httpx.AsyncClient(transport=transport, base_url="http://superlink") as client:
             gateway = Gateway(
                 upstream=Upstream(client=client, is_up=lambda: bool(metrics.superlink_up)),
-                admission=Admission(lambda: live.admitted, limits),
+                admission=Admission(lambda: live.admitted, limits, revoked=lambda: live.revoked),
                 limits=limits,
                 metrics=metrics,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ from server.evaluation import Evaluation
 from server.observer import RunObserver
 from server.receipts import ReceiptBook
 from server.rounds import Coordinator
-from server.state import RoundOutcome, RunState
+from server.state import RoundOutcome, RunState, TurnedAway
 from tests.run_folders import sha256
 
 MODEL: Arrays = {"a": np.float32([1, 2]), "b": np.float32([[4]])}
@@ -209,10 +209,15 @@ class Watcher(RunObserver):
     def __init__(self, stop_after: int = 0) -> None:
         super().__init__()
         self.refused_to_join: list[str] = []
+        self.nodes_turned_away: list[TurnedAway] = []
         self.outcomes: list[RoundOutcome] = []
         self.answers = 0
         self.ending = ""
         self._stop_after = stop_after
+
+    def turned_away(self, nodes: Sequence[TurnedAway]) -> None:
+        """Keep the nodes that did not join."""
+        self.nodes_turned_away += nodes
 
     def joined(self, state: RunState, refused: list[str]) -> None:
         """Keep who did not join."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from common.audit.findings import grouped
-from common.audit.wording import budget_text, counted, delta_text, epsilon_text, percent_text
+from common.audit.wording import CROSS_CHECK, budget_text, counted, delta_text, epsilon_text, percent_text
 
 if TYPE_CHECKING:
     from common.audit.fairness import Fairness
@@ -68,8 +68,7 @@ def summary(report: AuditReport, page: Path | None) -> str:
 def _figures(report: AuditReport) -> Iterator[tuple[str, str]]:
     """Yield what applies to the subject of the audit."""
     if report.subject != "log":
-        epsilon, delta = epsilon_text(report.epsilon, 4), delta_text(report.delta)
-        yield "epsilon", f"{epsilon} at delta {delta}, largest of all clients"
+        yield "epsilon", _largest(report)
     if report.subject == "run":
         yield "accuracy", f"{percent_text(report.accuracy)} after {counted(len(report.rounds), 'round')}"
     if report.fairness is not None:
@@ -79,6 +78,13 @@ def _figures(report: AuditReport) -> Iterator[tuple[str, str]]:
         yield "clients", f"{verified} verified, {len(report.unreadable):,} not readable"
     if report.log is not None:
         yield "server's log", f"{counted(report.log.size, 'entry', 'entries')}, signed by {report.log.origin}"
+
+
+def _largest(report: AuditReport) -> str:
+    if not report.clients:
+        return "not known: no ledger can be read"
+    epsilon, delta = epsilon_text(report.epsilon, 4), delta_text(report.delta)
+    return f"{epsilon} at delta {delta}, largest of {report.whose}"
 
 
 def _worst_served(fairness: Fairness) -> str:
@@ -96,12 +102,13 @@ def _clients(report: AuditReport) -> list[str]:
         spent = [client.epsilon for client in report.clients]
         return ["", f"The clients spent from {epsilon_text(min(spent), 4)} to {epsilon_text(max(spent), 4)}."]
     head = f"{'client':>6} {'images':>9} {'epsilon':>10} {'budget':>10} {'cross-check':>12} {'steps':>9}"
-    return ["", head] + [
+    rows = [
         f"{client.partition_id:>6} {client.num_examples:>9,} {epsilon_text(client.epsilon, 4):>10} "
         f"{'none' if client.budget is None else budget_text(client.budget):>10} "
         f"{'-' if client.epsilon_rdp is None else epsilon_text(client.epsilon_rdp, 4):>12} {client.steps:>9,}"
         for client in report.clients
     ]
+    return ["", head, *rows, f"cross-check: epsilon {CROSS_CHECK}"]
 
 
 def _findings(report: AuditReport) -> list[str]:

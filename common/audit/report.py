@@ -40,7 +40,7 @@ class AuditReport:
         epsilon_by_round_exact: False where the epsilons of `rounds` are bounds, at most 0.05 % too high.
         delta: largest over the readable clients; 0.0 when none is readable.
         unreadable: partitions whose ledger is damaged.
-        refusals: how often clients refused to train in this run, by code.
+        refusals: how often clients gave nothing usable in this run, by code.
         left_out: which clients those were, and why.
         fairness: how unevenly the final model serves classes and clients, None where that is not known.
         settings: `section.key` to value, as in config.toml.
@@ -83,6 +83,13 @@ class AuditReport:
     def accuracy(self) -> float | None:
         """Accuracy of the final model on the public test images, None before the first round."""
         return self.rounds[-1].accuracy if self.rounds else None
+
+    @property
+    def whose(self) -> str:
+        """Of whom `epsilon` is the largest: of all clients, unless the ledger of one is not known."""
+        if not self.unreadable and all(finding.code != "ledger-missing" for finding in self.findings):
+            return "all clients"
+        return f"the {'one' if len(self.clients) == 1 else len(self.clients)} that can be read"
 
     @property
     def guarantee(self) -> float:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from common.audit.findings import Finding, error, warning
 from common.audit.history import ClientLedger
-from common.audit.ledger_files import DamagedLedger
+from common.audit.ledger_files import DamagedLedger, number_of
 from common.audit.records import RunRecords
 from common.audit.verify_entries import check_entries, check_nonces, check_programs
 from common.audit.verify_ledger import check_ledger
@@ -56,6 +57,8 @@ def _damaged(records: RunRecords) -> Iterator[Finding]:
 def _damage(ledger: DamagedLedger) -> Finding:
     where = ledger.place if ledger.entry is None else f"{ledger.place} entry {ledger.entry}"
     who = f"The ledger of client {ledger.partition_id}"
+    if number_of(Path(ledger.place)) is None:
+        who = f"The ledger {ledger.place}"
     what = _WHAT.get(ledger.flaw)
     if what is None:
         return error("ledger-unreadable", f"{who} cannot be read: {ledger.reason}.", where)

@@ -10,7 +10,7 @@ from common.audit.findings import Finding, error, note, warning
 from common.audit.history import Charge, ClientLedger
 from common.audit.records import RunRecords
 from common.audit.spending import Spent
-from common.audit.wording import budget_text, delta_text, epsilon_text
+from common.audit.wording import budget_text, counted, delta_text, epsilon_text
 from common.config import PrivacySettings, RunConfig, TrainingSettings
 from common.ledger import Amend, Genesis
 from common.privacy.budget import default_delta
@@ -95,7 +95,7 @@ def _delta_size(ledger: ClientLedger) -> Iterator[Finding]:
     sizes = [(body.num_examples, number) for number, body in _sizes(ledger)]
     (n, number), delta = max(sizes, key=lambda size: size[0]), ledger.view.genesis.delta
     where = ledger.at(number)
-    who = f"Client {ledger.partition_id} has {n} images and delta {delta_text(delta)}"
+    who = f"Client {ledger.partition_id} has {counted(n, 'image')} and delta {delta_text(delta)}"
     if delta * n > 1 + _TOLERANCE:
         yield error("delta-too-large", f"{who}: above 1/n, publishing an image at random would pass.", where)
     elif delta * n * 10 > 1 + _TOLERANCE:

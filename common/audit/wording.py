@@ -7,6 +7,9 @@ from decimal import ROUND_CEILING, Decimal
 
 NO_LIMIT = "no limit"
 
+CROSS_CHECK = "by RDP, coarser and expected above it"
+"""What the second epsilon beside each claim is, wherever both are shown."""
+
 
 def epsilon_text(epsilon: float, decimals: int = 2) -> str:
     """Round an epsilon up, never down; an infinite one is 'no limit'."""

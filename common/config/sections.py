@@ -35,8 +35,7 @@ class DataSettings(Section):
     def _folder_has_a_place(self) -> Self:
         if self.dataset == "folder" and not self.data_dir:
             raise ConfigError(
-                'data.dataset = "folder" needs data.data-dir: name the folder that holds train/<class>/ '
-                "(--data-dir DIR)"
+                'data.dataset = "folder" needs data.data-dir, the folder of images: --set data.data-dir=DIR'
             )
         return self
 
@@ -120,8 +119,8 @@ class RuntimeSettings(Section):
     )
     worker_kind: Literal["auto", "thread", "process"] = Field(
         "auto",
-        description='What trains a client in a simulation: a "thread", or a "process", which does not wait for '
-        'the others\' Python; "auto" takes processes for networks on Linux and the CPU.',
+        description='What trains a simulated client: a "thread", or a "process", which waits for no other\'s '
+        'Python; "auto" takes processes for networks on Linux and the CPU.',
     )
     device: str = Field("auto", description="cpu, cuda, cuda:N, mps; auto takes the first that is there.")
     max_physical_batch_size: PositiveInt = Field(256, description="Records held in memory at a time.")

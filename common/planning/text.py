@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from common.audit.claim import CLAIM
-from common.audit.wording import counted, epsilon_text
+from common.audit.wording import CROSS_CHECK, counted, epsilon_text
 from common.planning.cautions import MEASURED, cautions, cohort_text, meaning, ratio_text
 from common.planning.plan import GroupPlan, Plan
 from common.planning.terminal_chart import column_chart
@@ -76,7 +76,7 @@ _COLUMNS = (
     _Column(
         name="check",
         write=lambda group: "-" if group.epsilon_rdp is None else epsilon_text(group.epsilon_rdp),
-        meaning="the same by RDP, coarser and expected above it",
+        meaning=f"the same {CROSS_CHECK}",
     ),
     _Column(
         name="unamplified",

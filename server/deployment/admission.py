@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,13 +29,15 @@ class Denied(Exception):
 
     Args:
         status: of HTTP. Flower's nodes come back after 503, and end after 401.
-        reason: for the peer and for the log.
+        reason: for the peer.
+        log: for whoever runs the server; empty where it is the same.
     """
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, *, log: str = "") -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.log = log or reason
 
 
 class Admission:
@@ -45,10 +48,18 @@ class Admission:
     Args:
         admitted: the keys (PEM) that may connect, each with its client's name; asked at every request.
         limits: how many requests each may send.
+        revoked: the keys that may connect no more, in the same form.
     """
 
-    def __init__(self, admitted: Callable[[], Mapping[bytes, str]], limits: Limits) -> None:
+    def __init__(
+        self,
+        admitted: Callable[[], Mapping[bytes, str]],
+        limits: Limits,
+        *,
+        revoked: Callable[[], Mapping[bytes, str]] = dict,
+    ) -> None:
         self._admitted = admitted
+        self._revoked = revoked
         self._limits = limits
         self._under_way: Counter[str] = Counter()
         self._requests = Allowance(limits.requests_per_second, limits.burst)
@@ -90,11 +101,34 @@ class Admission:
         key = _decoded(headers, PUBLIC_KEY_HEADER)
         name = self._admitted().get(key)
         if name is None:
-            raise Denied(401, "this key is not enrolled here, or was revoked: ask the server's operator")
+            raise Denied(
+                401,
+                "this key is not enrolled here, or was revoked: ask the server's operator",
+                log=_whose(key, self._revoked()),
+            )
         timestamp = headers.get(TIMESTAMP_HEADER, "")
         _refuse_old(timestamp, name)
         _refuse_forged(key, timestamp, _decoded(headers, SIGNATURE_HEADER), name)
         return name
+
+
+def _whose(key: bytes, revoked: Mapping[bytes, str]) -> str:
+    """Say which key is refused, so that the operator can tell a new site from a stranger."""
+    if (name := revoked.get(key)) is not None:
+        return f"the key of {name} was revoked: the site needs a new one (`fedledger pki client`)"
+    return f"key {_fingerprint(key)} is not enrolled: if it is a site's, `fedledger enroll` lets it in"
+
+
+def _fingerprint(key: bytes) -> str:
+    """Return a public key's fingerprint as `ssh-keygen -l` shows it."""
+    form = (serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    try:
+        public_key = serialization.load_pem_public_key(key)
+        line = public_key.public_bytes(*form)
+    except Exception:  # noqa: BLE001 - anybody may send anything as a key
+        return "that cannot be read"
+    digest = hashlib.sha256(base64.b64decode(line.split()[1])).digest()
+    return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
 
 def _decoded(headers: Mapping[str, str], name: str) -> bytes:

@@ -64,6 +64,7 @@ class Enrolments:
         self._path = path
         self._stamp: tuple[int, int] | None = None
         self._admitted: dict[bytes, str] = {}
+        self._revoked: dict[bytes, str] = {}
 
     def all(self) -> list[Enrolled]:
         """Return every key that was ever enrolled, in that order.
@@ -87,11 +88,17 @@ class Enrolments:
         Raises:
             ConfigError: when the file is damaged.
         """
-        stamp = self._stamp_now()
-        if stamp != self._stamp:
-            self._admitted = {e.public_key.encode(): e.name for e in self.all() if not e.revoked_at}
-            self._stamp = stamp
+        self._read_again()
         return self._admitted
+
+    def revoked(self) -> dict[bytes, str]:
+        """Return the keys (PEM) that may connect no more, each with the name that its client had.
+
+        Raises:
+            ConfigError: when the file is damaged.
+        """
+        self._read_again()
+        return self._revoked
 
     def enroll(self, nodes: Nodes, name: str, public_key: bytes) -> Enrolled:
         """Let a client connect.
@@ -135,6 +142,14 @@ class Enrolments:
 
     def _write(self, entries: list[Enrolled]) -> None:
         replace_private(self._path, json.dumps([entry.model_dump() for entry in entries], indent=1).encode())
+
+    def _read_again(self) -> None:
+        stamp = self._stamp_now()
+        if stamp != self._stamp:
+            entries = self.all()
+            self._admitted = {e.public_key.encode(): e.name for e in entries if not e.revoked_at}
+            self._revoked = {e.public_key.encode(): e.name for e in entries if e.revoked_at}
+            self._stamp = stamp
 
     def _stamp_now(self) -> tuple[int, int]:
         try:

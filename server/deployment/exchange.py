@@ -157,7 +157,7 @@ class Exchange:
         self.count(denied.status)
         if self._lines.take(self.peer):
             fields = {"peer": self.peer, "status": denied.status}
-            _log.warning("refused %s: %s", self.peer, denied.reason, extra={"fields": fields})
+            _log.warning("refused %s: %s", self.peer, denied.log, extra={"fields": fields})
         if self._begun:
             return
         with suppress(TimeoutError, PeerGone):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from common.protocol import Refusal
 from common.run_folder import RunFolder
 from server.display import RunDisplay
 
@@ -50,7 +51,7 @@ class Follower:
             case "turned-away":
                 self._told = True
                 who = self._names().get(event["node"]) or _client(event["number"])
-                display.warn(f"{who} refused: {event['why']}")
+                display.warn(_dropped(who, event["why"], event.get("code", "")))
             case "joined":
                 self._learn(event.get("numbers", {}))
                 display.joined(
@@ -68,12 +69,12 @@ class Follower:
                     event["round"],
                     accuracy=event["accuracy"],
                     spent=event["spent"],
-                    refused=self._named(event["refused"]),
+                    dropped=self._named(event["refused"]),
                     seconds=event["seconds"],
                 )
             case "round-failed":
-                for who, reason in self._named(event["refused"]):
-                    display.warn(f"{who} refused: {reason}")
+                for line in self._named(event["refused"]):
+                    display.warn(line)
             case "ended":
                 self.ended = True
                 display.ended(event["reason"])
@@ -82,12 +83,19 @@ class Follower:
         names = self._names()
         self._clients = {int(number): names[node] for number, node in numbers.items() if node in names}
 
-    def _named(self, refused: list[list[Any]]) -> list[tuple[str, str]]:
-        return [(self._clients.get(number) or _client(number), str(reason)) for number, reason in refused]
+    def _named(self, refused: list[list[Any]]) -> list[str]:
+        return [
+            _dropped(self._clients.get(number) or _client(number), reason, *code)
+            for number, reason, *code in refused
+        ]
 
 
 def _client(number: int) -> str:
     return f"client {number}" if number >= 0 else "a node"
+
+
+def _dropped(who: str, reason: str, code: str = "") -> str:
+    return Refusal(partition_id=-1, code=code, reason=str(reason)).said_of(who)
 
 
 def _parsed(line: bytes) -> Any:

@@ -118,5 +118,5 @@ def _as_nodes_hear_it(target: bytes, denied: Denied) -> Denied:
     first request shows the reason of another status.
     """
     if denied.status == _UNAUTHORISED and target == _ACTIVATE:
-        return Denied(_NOT_ACTIVATED, denied.reason)
+        return Denied(_NOT_ACTIVATED, denied.reason, log=denied.log)
     return denied

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,13 @@ class ClientStanding:
 
 @dataclass(frozen=True, kw_only=True)
 class RunStanding:
-    """One run: its state in Flower, its folder, and how many of its rounds are done, as far as known."""
+    """One run: its state in Flower, its folder, and how many of its rounds are done, as far as known.
+
+    Args:
+        since: when it was submitted, UTC.
+        round: None as well where a newer run goes on in its folder, whose progress is that one's.
+        rounds: planned.
+    """
 
     run_id: int
     status: str
@@ -99,10 +105,25 @@ def standing_of_clients(
     ]
 
 
-def standing_of_run(run: RunInfo, folder: str) -> RunStanding:
-    """Return how a run stands, as far as its folder (which may be gone) tells."""
+def standings_of_runs(runs: Iterable[RunInfo], folders: Mapping[int, str]) -> list[RunStanding]:
+    """Return how runs stand.
+
+    Args:
+        runs: newest first.
+        folders: by run.
+    """
+    standings: list[RunStanding] = []
+    for run in runs:
+        folder = folders.get(run.run_id, "")
+        newest = all(folder != newer.folder for newer in standings)
+        standings.append(standing_of_run(run, folder, newest=newest))
+    return standings
+
+
+def standing_of_run(run: RunInfo, folder: str, *, newest: bool = True) -> RunStanding:
+    """Return how a run stands, as far as its folder (which may be gone) tells of the newest run in it."""
     done, planned = None, None
-    if folder:
+    if folder and newest:
         events = list(_events(RunFolder(Path(folder))))
         done = max((number for event in events if (number := _rounds_done(event)) is not None), default=None)
         planned = _planned_rounds(RunFolder(Path(folder)))

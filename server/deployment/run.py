@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.2
 _ASK_SECONDS = 2.0
 _UNREACHABLE_SECONDS = 90.0
 _NODES_SECONDS = 1.0
-_SAYS_NOTHING = ("", "Task failed with unknown error")
+_SAYS_NOTHING = ("", "Task failed with unknown error", "No heartbeat received from the task")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +48,30 @@ class Order:
     def folder(self) -> RunFolder:
         """The run's folder."""
         return RunFolder(Path(self.config.runtime.out))
+
+
+def refuse_a_second(order: Order) -> None:
+    """Refuse a run while another one is under way: both would write the server's log.
+
+    Raises:
+        ServerFailed: naming the other; or without a server.
+    """
+    with with_control(order.state) as (control, _):
+        under_way = [run.run_id for run in control.runs() if not run.finished]
+    noted = StateFolder(order.state).folders_of_runs()
+    for run_id in under_way:
+        folder = noted.get(run_id, "")
+        if folder != str(order.folder.root):
+            raise ServerFailed(
+                f"run {_shown(folder) or run_id} is under way on this server: wait for it, or end it with "
+                "Ctrl-C" + (f" ({way_on(RunFolder(Path(folder)))} shows it again)" if folder else "")
+            )
+
+
+def _shown(folder: str) -> str:
+    """Name a folder from the one where the command runs, if it lies in it."""
+    here = Path.cwd()
+    return str(Path(folder).relative_to(here)) if Path(folder).is_relative_to(here) else folder
 
 
 def wait_for_clients(order: Order, say: Callable[[str], None]) -> None:
@@ -101,7 +125,9 @@ def submit(order: Order, say: Callable[[str], None] = lambda _: None) -> int:
     Raises:
         CheckpointError: when the folder cannot be written, or another process than a run uses it.
         FlowerRefused: when SuperLink refuses the run.
+        ServerFailed: when another run is under way; or without a server.
     """
+    refuse_a_second(order)
     folder = order.folder
     if not folder.config.exists():
         write_atomically(folder.config, to_toml(order.config).encode())
@@ -189,7 +215,7 @@ def _end(order: Order, run: RunInfo, follower: Follower) -> None:
     details = " ".join(run.details.removeprefix("ServerApp failed with exception: ").split()).rstrip(".")
     if details in _SAYS_NOTHING:
         details = "its process, or SuperLink, was ended from outside"
-    raise ServerFailed(f"the run ended early ({run.status}): {details}{_what_next(order.folder)}")
+    raise ServerFailed(f"the run ended early: {details}{_what_next(order.folder)}")
 
 
 def _what_next(folder: RunFolder) -> str:

@@ -56,10 +56,11 @@ def run(
         settings = settings_to_resume(resume)
     else:
         settings = _settings(config, assignments or [], out, state, clients)
-    from server.deployment.run import Order
+    from server.deployment.run import Order, refuse_a_second
 
     needed = clients or settings.federation.num_clients
     order = Order(state=state, config=settings, clients=needed, wait_seconds=wait)
+    refuse_a_second(order)
     raise typer.Exit(_make(order))
 
 
@@ -70,7 +71,7 @@ def _settings(
     given = [parse_assignment(text) for text in assignments]
     given += [{"runtime.out": out}] if out else []
     joined = join_assignments(given)
-    defaults: Settings = {TIMEOUT_KEY: TIMEOUT_SECONDS, "runtime.ledgers": str(state.absolute() / "ledgers")}
+    defaults: Settings = {TIMEOUT_KEY: TIMEOUT_SECONDS, "runtime.ledgers": str(state.resolve() / "ledgers")}
     counted: Settings = {} if clients is None else {CLIENTS_KEY: clients}  # a resumed run waits for as many
     settings = resolve({**defaults, **counted, **file, **joined})
     from common.models import pinned
@@ -86,7 +87,7 @@ def _with_images_found(config: RunConfig) -> RunConfig:
     """
     if not config.data.data_dir:
         return config
-    place = Path(config.data.data_dir).expanduser().absolute()
+    place = Path(config.data.data_dir).expanduser().resolve()
     if config.data.dataset == "folder" and not place.is_dir():
         raise DataError(f"data folder {config.data.data_dir!r} does not exist: name that of the test images")
     if config.data.dataset == "folder" and not any((place / part).is_dir() for part in ("test", "train")):

@@ -121,7 +121,7 @@ async def _serve_through(
     async with superlink.client(limits.upstream_seconds) as client:
         gateway = Gateway(
             upstream=Upstream(client=client, is_up=lambda: superlink.is_up),
-            admission=Admission(enrolments.admitted, limits),
+            admission=Admission(enrolments.admitted, limits, revoked=enrolments.revoked),
             limits=limits,
             metrics=metrics,
         )

@@ -46,7 +46,7 @@ class StateFolder:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root.expanduser().absolute()
+        self.root = root.expanduser().resolve()
         self.enrolments = self.root / "enrolled.json"
         self.running_file = self.root / "server.json"
         self.runs = self.root / "runs.jsonl"

@@ -22,7 +22,7 @@ from server.deployment.overview import (
     ClientStanding,
     RunStanding,
     standing_of_clients,
-    standing_of_run,
+    standings_of_runs,
 )
 from server.deployment.serving import control_api
 from server.deployment.state_folder import Running, StateFolder
@@ -71,7 +71,7 @@ def print_status(state: Path, *, as_json: bool = False) -> None:
             enrolments.all(), control.nodes(), folders.values(), default_home=folder.ledgers
         )
         latest = control.runs()[:_LATEST_RUNS]
-    runs = [standing_of_run(run, folders.get(run.run_id, "")) for run in latest]
+    runs = standings_of_runs(latest, folders)
     if as_json:
         print(json.dumps(_record(running, clients, runs), indent=1))
         return
@@ -127,7 +127,7 @@ def _budget(budget: BudgetLeft | None) -> tuple[str, str, str, str]:
 
 
 def _run_table(runs: list[RunStanding]) -> Table:
-    table = _table("Runs", "run", "status", "round", "since", "folder")
+    table = _table("Runs", "run", "status", "round", "since (UTC)", "folder")
     for run in runs:
         table.add_row(str(run.run_id), run.status, _progress(run), run.since[:19], Text(run.folder))
     return table
@@ -143,4 +143,4 @@ def _ago(moment: float | None) -> str:
     if moment is None:
         return "never"
     ago = max(0, round(time.time() - moment))
-    return f"{ago} s ago" if ago < 120 else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    return f"{ago} s ago" if ago < 120 else time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(moment))

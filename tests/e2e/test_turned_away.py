@@ -20,14 +20,15 @@ from tests.real_clients import free_port
 pytestmark = pytest.mark.xdist_group("deployment")
 
 _NO_CA = "no TLS with 127.0.0.1: the two found no agreement (does it hold this server's CA"
-_STRANGER = "refused 127.0.0.1: this key is not enrolled here, or was revoked"
+_STRANGER = "refused 127.0.0.1: key SHA256:"
+_LEAVER = "refused 127.0.0.1: the key of leaver was revoked"
 _PLAIN = "no TLS with 127.0.0.1: it speaks plain HTTP, or no TLS at all"
 
 CASES = {
     "wrong CA": ("certificate verify failed", "is not from the CA of --ca", _NO_CA),
     "expired": ("certificate has expired", "the server's certificate has expired", _NO_CA),
     "unenrolled": ("this key is not enrolled here", "the server refuses this key", _STRANGER),
-    "revoked": ("this key is not enrolled here", "the server refuses this key", _STRANGER),
+    "revoked": ("this key is not enrolled here", "the server refuses this key", _LEAVER),
     "plain": (
         "this server speaks TLS",
         "the server speaks TLS: give --ca and --key instead of --insecure",
@@ -68,8 +69,7 @@ def sites(tmp_path_factory):
             "revoked": Site(root / "leaver", gateway, gateway.authority),
             "plain": Site(root / "plain", gateway, None),
         }
-        gateway.admitted[made["revoked"].public] = "leaver"
-        del gateway.admitted[made["revoked"].public]
+        gateway.revoked[made["revoked"].public] = "leaver"
         yield made
 
 

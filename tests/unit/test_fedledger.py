@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+from tests.command_line import run_command
+
 HEAVY = ("dp_accounting", "flwr", "opacus", "scipy", "torch")
 
 
@@ -26,3 +30,10 @@ def test_a_client_that_waits_loads_nothing_heavy():
 def test_names_of_audit_and_planning_are_there_when_they_are_used():
     assert "dp_accounting" in loaded_by("from common.audit import audit")
     assert "dp_accounting" in loaded_by("from common.planning import make_plan")
+
+
+@pytest.mark.parametrize("verb", [("pki", "init"), ("audit",), ("sweep",)])
+def test_help_marks_what_is_required_or_limited_without_a_backslash(verb):
+    shown = run_command(*verb, "--help").out
+    assert "\\" not in shown
+    assert "[required]" in shown or verb == ("sweep",)

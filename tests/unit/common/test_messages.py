@@ -9,7 +9,7 @@ from flwr.common.constant import ErrorCode
 from flwr.supercore.task_identity import TaskIdentity
 
 from common.config import TrainingSettings
-from common.errors import MessageError
+from common.errors import MessageError, NoAnswer
 from common.ledger import SigningKey, canonical
 from common.ledger.receipts import HeldCheckpoint, Receipt
 from common.messages import (
@@ -200,7 +200,7 @@ def test_flowers_errors_of_clients_that_are_gone_are_said_in_words():
     named = {getattr(ErrorCode, name): words for name, words in GONE.items()}
     for code, words in named.items():
         failed = Message(Error(code=code, reason="secret value 42"), reply_to=message(RecordDict()))
-        with pytest.raises(MessageError, match=words):
+        with pytest.raises(NoAnswer, match=words):
             parse_reply(failed)
 
 

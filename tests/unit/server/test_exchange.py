@@ -152,7 +152,7 @@ def test_a_failed_or_malformed_answer_is_a_refusal_of_the_client_that_was_asked(
 
     grid.reply = reply
     first, second, third = [reply for _, reply in ask(grid, "train", "1", questions(11, 12, 13))]
-    assert (first.partition_id, first.code) == (1, "message")
+    assert (first.partition_id, first.code) == (1, "no-answer")
     assert "in time" in first.reason
     assert "Smith" not in first.reason
     assert (second.partition_id, second.code) == (2, "message")
@@ -164,7 +164,7 @@ def test_a_message_that_cannot_be_delivered_is_not_waited_for(named):
     grid = ScriptedGrid([[13], [11]], lost=[12], named=named)
     first, second, third = [reply for _, reply in ask(grid, "train", "1", questions(11, 12, 13))]
     assert (first.reason, third.reason) == ("from 11", "from 13")
-    assert (second.partition_id, second.code) == (2, "message")
+    assert (second.partition_id, second.code) == (2, "no-answer")
     assert "could not be delivered" in second.reason
     assert grid.pulls == 2
 
@@ -186,7 +186,7 @@ def test_the_others_are_heard_when_one_does_not_answer_in_time(monkeypatch):
     grid = ScriptedGrid([[13], [12]])
     answers = list(ask(grid, "train", "1", questions(11, 12, 13), time_limit=0.2))
     first, second, third = [reply for _, reply in answers]
-    assert (first.partition_id, first.code) == (1, "message")
+    assert (first.partition_id, first.code) == (1, "no-answer")
     assert "did not answer within 0.2 s" in first.reason
     assert (second.reason, third.reason) == ("from 12", "from 13")
     assert 100.2 <= clock.now < 100.3

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from flwr.app import Error, Message, RecordDict
 
-from common.errors import RoundFailed
+from client.app import _refuse_other_classes
+from common.errors import ConfigError, RoundFailed
 from common.ledger import parse_lines
 from common.protocol import Description, Refusal, Update
 from common.run_folder import LedgerHome
@@ -52,6 +53,23 @@ def joined(nodes, home, **grid):
     watcher = Watcher()
     with ReceiptBook.open(home) as book:
         return join(MadeUpGrid(nodes, **grid), STATE, watcher, book), watcher.refused_to_join
+
+
+@pytest.mark.parametrize(
+    ("images", "added"),
+    [("synthetic", " (data.dataset = synthetic)"), ("folder", ""), ("", "")],
+)
+def test_who_has_other_classes_is_told_which_images_the_servers_are(home, images, added):
+    with pytest.raises(ConfigError) as differing:
+        _refuse_other_classes(("circle",), ("cat",))
+    said = str(differing.value)
+    refusal = Refusal(partition_id=3, code="config", reason=said)
+    watcher = Watcher()
+    with ReceiptBook.open(home) as book, pytest.raises(RoundFailed) as caught:
+        join(MadeUpGrid({11: Odd(refusal)}), STATE, watcher, book, images=images)
+    shown = said.replace("test images", f"test images{added}")
+    assert str(caught.value) == f"no client could join: client 3 did not join: {shown}"
+    assert [one.refusal.reason for one in watcher.nodes_turned_away] == [shown]
 
 
 @pytest.mark.parametrize("backwards", [False, True])

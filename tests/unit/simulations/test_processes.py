@@ -253,9 +253,11 @@ def test_messages_wait_for_a_copy_that_is_free():
 
     app = ClientApp()
     app.train()(train)
-    with CopiedApp(app, copies=1) as copied:
-        with InProcessGrid(copied, node_ids=NODES, make_context=context, workers=3) as grid:
-            messages = [grid.create_message(RecordDict(), "train", node, "1") for node in NODES]
-            replies = list(grid.send_and_receive(messages, timeout=60))
+    with (
+        CopiedApp(app, copies=1) as copied,
+        InProcessGrid(copied, node_ids=NODES, make_context=context, workers=3) as grid,
+    ):
+        messages = [grid.create_message(RecordDict(), "train", node, "1") for node in NODES]
+        replies = list(grid.send_and_receive(messages, timeout=60))
     assert len({reply.content["found"]["process"] for reply in replies}) == 1
     assert len(replies) == len(NODES)

@@ -142,6 +142,12 @@ def test_who_is_left_out_is_said_with_the_reason(terminal):
     assert "client 7 refused: the budget is spent" in plain(screen)
 
 
+def test_a_client_that_gave_no_answer_refused_nothing():
+    display, screen = watched()
+    run(display, 1, Refusal(partition_id=7, code="no-answer", reason="its connection ended"))
+    assert "client 7 left out: its connection ended" in plain(screen)
+
+
 @pytest.mark.parametrize("terminal", [False, True])
 @pytest.mark.parametrize(
     "reason",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def test_a_verified_run_exits_with_0(tmp_path: Path, app: typer.Typer) -> None:
         in result.stdout
     )
     assert [line.split()[0] for line in result.stdout.splitlines()[8:11]] == ["client", "0", "1"]
+    assert "\ncross-check: epsilon by RDP, coarser and expected above it\n" in result.stdout
 
 
 def test_an_error_exits_with_1_and_is_named(tmp_path: Path, app: typer.Typer) -> None:
@@ -76,6 +78,34 @@ def test_many_clients_are_summed_up_and_findings_shortened(tmp_path: Path, app: 
     assert "error: and 5 more of ledger-missing" in result.stdout
     assert "error: and 3 more of entry-not-canonical" in result.stdout
     assert "7 ledgers verified, 8 not readable" in result.stdout
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_the_largest_epsilon_is_that_of_the_ledgers_that_can_be_read(
+    tmp_path: Path, app: typer.Typer, lost: bool
+) -> None:
+    folder = write_run(tmp_path, RunPlan(clients=3))
+    folder.ledger(2).unlink() if lost else folder.ledger(2).write_text("{}\n", encoding="utf-8")
+    shown = CliRunner().invoke(app, [str(folder.root)]).stdout
+    assert re.search(r"^epsilon +\d\.\d+ at delta 1e-5, largest of the 2 that can be read$", shown, re.M)
+    assert "Largest epsilon of the 2 that can be read" in (folder.root / "report.html").read_text()
+    (folder.ledger(1)).write_text("{}\n", encoding="utf-8")
+    shown = CliRunner().invoke(app, [str(folder.root)]).stdout
+    assert "at delta 1e-5, largest of the one that can be read" in shown
+
+
+def test_without_a_ledger_that_can_be_read_there_is_neither_epsilon_nor_delta(
+    tmp_path: Path, app: typer.Typer
+) -> None:
+    file = write_run(tmp_path / "run", RunPlan(clients=1)).ledger(0).rename(tmp_path / "corrupt.jsonl")
+    file.write_bytes(file.read_bytes().replace(b"train", b"brain"))
+    shown = CliRunner().invoke(app, [str(file), "--out", str(tmp_path / "out")]).stdout
+    assert "\nepsilon        not known: no ledger can be read\n" in shown
+    assert "delta" not in shown
+    assert "error: The ledger corrupt.jsonl holds an entry" in shown
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert '<dd id="epsilon">not known</dd>' in page
+    assert 'id="delta"' not in page
 
 
 def test_control_characters_do_not_reach_the_terminal(tmp_path: Path, app: typer.Typer) -> None:

@@ -74,7 +74,7 @@ def test_two_alternatives_at_once_are_refused():
         ),
         ("federation.num-clients=true", "federation.num-clients = True is not permitted"),
         ("training.momentum=1", "at least 0 and below 1"),
-        ("data.dataset=folder", "needs data.data-dir"),
+        ("data.dataset=folder", "needs data.data-dir, the folder of images: --set data.data-dir=DIR"),
         ("nonsense", "is not section.key=value"),
     ],
 )

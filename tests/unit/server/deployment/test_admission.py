@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import shutil
+import subprocess
 
 import pytest
 
@@ -50,6 +52,33 @@ def test_a_clock_may_be_a_little_wrong(admission, key, age):
 
 def test_an_unknown_key_is_refused_however_well_it_signs(admission):
     assert "not enrolled here, or was revoked" in denied(admission, NodeKey().headers()).reason
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="this system has no ssh-keygen")
+def test_the_servers_own_log_names_the_key_as_ssh_keygen_does(admission, tmp_path):
+    stranger = NodeKey()
+    refusal = denied(admission, stranger.headers())
+    (tmp_path / "stranger.pub").write_bytes(stranger.openssh("stranger"))
+    shown = subprocess.run(
+        ["ssh-keygen", "-lf", tmp_path / "stranger.pub"], capture_output=True, text=True, check=True
+    )
+    assert f"key {shown.stdout.split()[1]} is not enrolled" in refusal.log
+    assert "operator" not in refusal.log
+
+
+def test_the_servers_own_log_names_who_was_revoked(key):
+    admission = Admission(dict, Limits(), revoked=lambda: {key.public: "site-a"})
+    refusal = denied(admission, key.headers())
+    assert "the key of site-a was revoked" in refusal.log
+    assert refusal.reason.startswith("this key is not enrolled here, or was revoked")
+
+
+@pytest.mark.parametrize(
+    "odd", [b"", b"no key", b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"]
+)
+def test_a_key_that_is_none_is_refused_without_a_word_of_it(admission, odd):
+    headers = NodeKey().headers() | {"flwr-public-key": base64.b64encode(odd).decode()}
+    assert "key that cannot be read is not enrolled" in denied(admission, headers).log
 
 
 def test_a_revoked_key_is_refused_from_then_on(key):

@@ -55,8 +55,10 @@ def test_an_enrolled_key_is_admitted_at_once_and_a_revoked_one_no_more(enrolment
     enrolments.enroll(nodes, "site-a", b"KEY-A")
     enrolments.enroll(nodes, "site-b", b"KEY-B")
     assert enrolments.admitted() == {b"KEY-A": "site-a", b"KEY-B": "site-b"}
+    assert enrolments.revoked() == {}
     enrolments.revoke(nodes, "site-a")
     assert enrolments.admitted() == {b"KEY-B": "site-b"}
+    assert enrolments.revoked() == {b"KEY-A": "site-a"}
     assert [entry.name for entry in enrolments.all()] == ["site-a", "site-b"]
     assert list(nodes.known) == [101]
 

@@ -14,7 +14,7 @@ from common.ledger import parse_lines
 from common.run_folder import LedgerHome, RunFolder
 from server.deployment import status as module
 from server.deployment.enrolment import Enrolled
-from server.deployment.overview import BudgetLeft, standing_of_clients, standing_of_run
+from server.deployment.overview import BudgetLeft, standing_of_clients, standing_of_run, standings_of_runs
 from server.deployment.state_folder import Running, StateFolder
 from server.folder_observer import FolderObserver
 from server.seen import SeenLedgers
@@ -93,6 +93,21 @@ def test_a_run_stands_where_its_folder_says(run):
     assert (gone.round, gone.rounds) == (None, None)
 
 
+def test_only_the_newest_run_of_a_folder_has_the_folders_rounds(run, tmp_path):
+    infos = [
+        RunInfo(run_id=number, status="finished:failed", details="", pending_at="2026-01-01T00:00:00")
+        for number in (9, 8, 7, 6)
+    ]
+    found = standings_of_runs(infos, {9: str(tmp_path / "gone"), 8: str(run.root), 7: str(run.root)})
+    assert [(one.run_id, one.round, one.rounds) for one in found] == [
+        (9, None, None),
+        (8, 2, 5),
+        (7, None, None),
+        (6, None, None),
+    ]
+    assert [one.folder for one in found] == [str(tmp_path / "gone"), str(run.root), str(run.root), ""]
+
+
 def test_a_copy_that_does_not_verify_is_no_budget(run, ledger):
     copy = run.root.parent / "home" / "seen" / f"{ledger.genesis.ledger_id}.jsonl"
     copy.write_bytes(copy.read_bytes().replace(b'"num_examples":24', b'"num_examples":25'))
@@ -132,6 +147,8 @@ def test_the_command_shows_it(served):
     shown = run_command("status", "--state", str(served)).out
     assert "site-a" in shown
     assert "2 of 5" in shown
+    assert "since (UTC)" in shown
+    assert "2001-09-09 01:46:40 UTC" in shown
     assert "of 8" in shown
 
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from common.config import resolve
+from common.config import resolve, to_toml
 from common.errors import CheckpointError, ConfigError, DataError, FolderInUse
 from common.flower_internals.control import FlowerRefused, NodeInfo, RunInfo
+from common.new_run import settings_to_resume
 from common.run_folder import RunFolder, exclusively
 from server.deployment import run as run_module
 from server.deployment.enrolment import Enrolled
 from server.deployment.errors import ServerFailed
 from server.deployment.following import Follower
-from server.deployment.run import Order, report_on, submit, wait_for_clients, watch
+from server.deployment.run import Order, refuse_a_second, report_on, submit, wait_for_clients, watch
+from server.deployment.state_folder import StateFolder
 from server.display import RunDisplay
 from server.folder_observer import FolderObserver
 from tests.command_line import run_command
@@ -33,6 +36,7 @@ class MadeUpServer:
         ]
         self.online = list(online)
         self.run = RunInfo(run_id=7, status="running", details="", pending_at="")
+        self.latest = []
         self.settings = None
         self.gone = False
 
@@ -63,9 +67,9 @@ class MadeUpServer:
         self.settings = settings
         return 7
 
-    def runs(self, run_id):
-        assert run_id == 7
-        return [self.run]
+    def runs(self, run_id=None):
+        assert run_id in (None, 7)
+        return [self.run] if run_id else self.latest
 
 
 @pytest.fixture
@@ -97,6 +101,43 @@ def test_a_run_that_goes_on_without_its_command_is_watched_again(server, order):
         server.run = RunInfo(run_id=7, status="finished:completed", details="", pending_at="")
         with pytest.raises(FolderInUse, match="in use by another process"):
             submit(order)
+
+
+@pytest.mark.parametrize("status", ["pending", "starting", "running"])
+def test_a_second_run_is_refused_at_once_while_another_is_under_way(server, order, status, monkeypatch):
+    monkeypatch.chdir(order.state.parent)
+    other = order.state.parent / "runs" / "second"
+    StateFolder(order.state).remember_run(8, other)
+    server.latest = [RunInfo(run_id=8, status=status, details="", pending_at="")]
+    line = "^run runs/second is under way on this server: wait for it, or end it with Ctrl-C"
+    with pytest.raises(ServerFailed, match=line):
+        refuse_a_second(order)
+    with pytest.raises(ServerFailed, match=line):
+        submit(order)
+    assert server.settings is None
+    assert not order.folder.root.exists()
+    monkeypatch.chdir(order.state)
+    with pytest.raises(ServerFailed, match=f"^run {other} is under way"):
+        refuse_a_second(order)
+    server.latest = [RunInfo(run_id=9, status=status, details="", pending_at="")]
+    with pytest.raises(ServerFailed, match=r"^run 9 is under way.*Ctrl-C$"):
+        refuse_a_second(order)
+
+
+def test_neither_a_run_that_is_over_nor_the_very_same_run_is_a_second_one(server, order):
+    StateFolder(order.state).remember_run(7, order.folder.root)
+    StateFolder(order.state).remember_run(8, order.state.parent / "second")
+    server.latest = [server.run, RunInfo(run_id=8, status="finished:failed", details="", pending_at="")]
+    refuse_a_second(order)
+
+
+def test_the_command_refuses_a_second_run_before_it_waits_for_clients(server, order):
+    server.latest = [RunInfo(run_id=8, status="running", details="", pending_at="")]
+    server.online = [[]]
+    out = str(order.state.parent / "run")
+    outcome = run_command("run", "--state", str(order.state), "--out", out, "--clients", "9")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "run 8 is under way on this server" in outcome.err
 
 
 def screen():
@@ -211,7 +252,9 @@ def test_clients_are_named_as_they_were_enrolled(order):
         numbers={"0": 11, "1": 12, "5": 77},
     )
     finished(order.folder, 1)
-    event(order.folder, "round-failed", round=2, refused=[[0, "why not"], [5, "no name"]])
+    event(order.folder, "turned-away", node=13, number=-1, why="it is gone", code="no-answer")
+    left_out = [[0, "why not", "policy-refused"], [1, "it is gone", "no-answer"], [5, "no name", "x"]]
+    event(order.folder, "round-failed", round=2, refused=left_out)
     display, written = screen()
     follower.show(display)
     assert written.getvalue().splitlines() == [
@@ -221,7 +264,9 @@ def test_clients_are_named_as_they_were_enrolled(order):
         "2 clients joined with 10 examples.",
         "site-b refused: policy: [red]no[/]",
         "round 1/2  accuracy 50.00%  epsilon 1.000  1.0 s",
+        "site-c left out: it is gone",
         "site-a refused: why not",
+        "site-b left out: it is gone",
         "client 5 refused: no name",
     ]
 
@@ -257,6 +302,7 @@ def test_a_run_that_ended_well_is_watched_to_its_last_event(server, order):
     [
         ("ServerApp failed with exception: no client could join:\n x.", "no client could join: x"),
         ("Task failed with unknown error.", "its process, or SuperLink, was ended from outside"),
+        ("No heartbeat received from the task", "its process, or SuperLink, was ended from outside"),
         ("", "its process, or SuperLink, was ended from outside"),
     ],
 )
@@ -268,7 +314,7 @@ def test_a_run_that_failed_says_why_and_how_to_go_on(server, order, details, lin
         (order.folder.checkpoint / "state.json").touch()
     with pytest.raises(ServerFailed) as caught:
         watch(order, 7, Follower(order.folder), screen()[0])
-    assert f"(finished:failed): {line}" in str(caught.value)
+    assert f"the run ended early: {line}" in str(caught.value)
     assert ("fedledger run --resume" in str(caught.value)) is began
     assert "\n" not in str(caught.value)
 
@@ -350,6 +396,24 @@ def test_the_number_of_clients_is_kept_for_a_resumed_run_unless_the_settings_hav
     out, state = str(tmp_path / "run"), tmp_path / "state"
     assert _settings(None, [], out, state, 3).federation.num_clients == 3
     assert _settings(None, ["federation.num-clients=5"], out, state, 3).federation.num_clients == 5
+
+
+def test_no_path_of_a_run_climbs_and_comes_down_again(tmp_path, monkeypatch):
+    from server.deployment.run_cli import _settings
+
+    (tmp_path / "here").mkdir()
+    (tmp_path / "public" / "test").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    given = ["data.dataset=folder", "data.data-dir=../public", "runtime.feature-cache=../cache"]
+    config = _settings(None, given, "../runs/first", Path("../state"))
+    assert config.runtime.out == str(tmp_path / "runs" / "first")
+    assert config.runtime.ledgers == str(tmp_path / "state" / "ledgers")
+    assert config.runtime.feature_cache == str(tmp_path / "cache")
+    assert config.data.data_dir == str(tmp_path / "public")
+    RunFolder(tmp_path / "runs" / "first").root.mkdir(parents=True)
+    (tmp_path / "runs" / "first" / "config.toml").write_text(to_toml(config))
+    assert settings_to_resume(Path("../runs/first")).runtime.out == config.runtime.out
+    assert StateFolder(Path("../state")).root == tmp_path / "state"
 
 
 def test_images_are_named_so_that_the_runs_own_process_finds_them(tmp_path, monkeypatch):
