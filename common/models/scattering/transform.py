@@ -53,13 +53,17 @@ class Scattering:
             )
         self._scales, self._orientations, self._step = scales, orientations, step
         self._device = torch.device(device)
-        self._rows, self._columns = (_mirrored(size, step).to(device) for size in image_size)
-        grid = Grid(height=len(self._rows), width=len(self._columns), orientations=orientations)
         self._scratch = Scratch(self._device)
-        self._spectra = [self._spectrum(grid, held) for held in range(scales)]
+        rows, columns = (_mirrored(size, step) for size in image_size)
+        grid = Grid(height=len(rows), width=len(columns), orientations=orientations)
+        sides = [(waves(grid.height >> held), waves(grid.width >> held)) for held in range(scales)]
+        # Images come without their margins: what reads them first adds these.
+        self._image_spectrum = Separable(sides[0][0] @ rows, sides[0][1] @ columns, self._scratch)
+        self._spectra = [Separable(*each, self._scratch) for each in sides]
         self._moduli = self._all_moduli(grid)
-        low_pass = grid.low_pass(scales)
-        self._averages = [self._averaging(at_resolution(low_pass, held), held) for held in range(scales)]
+        blurs = [self._blur(grid, held) for held in range(scales)]
+        self._image_average = Separable(blurs[0][0] @ columns, blurs[0][1] @ rows, self._scratch)
+        self._averages = [Separable(*each, self._scratch) for each in blurs]
         self.channels = 1 + scales * orientations + orientations**2 * scales * (scales - 1) // 2
         self.output_size = (image_size[0] // step, image_size[1] // step)
         largest = grid.height * grid.width * orientations * max(4, orientations) // 2
@@ -79,19 +83,18 @@ class Scattering:
         at_a_time = self._planes_at_a_time if self._device.type == "cpu" else len(planes)
         parts = zip(torch.split(planes, at_a_time), torch.split(outputs, at_a_time), strict=True)
         for part, output in parts:
-            side_by_side = part.permute(1, 2, 0).contiguous()
-            padded = side_by_side.index_select(0, self._rows).index_select(1, self._columns)
-            self._transform(padded, output)
+            side_by_side = part.flatten(1).t().contiguous()
+            self._transform(side_by_side.view(*part.shape[1:], -1), output)
         return outputs.view(len(images), -1, *self.output_size)
 
     def _transform(self, planes: Tensor, output: Tensor) -> None:
         """Write the coefficients of planes [h, w, p] into `output`, [p, channels, ...]."""
         first, second = self._orders(output)
-        spectrum = self._spectra[0](planes, "spectrum")
-        self._average(planes, 0, output[:, 0])
+        spectrum = self._image_spectrum(planes, "spectrum")
+        self._average(planes, self._image_average, output[:, 0])
         for held in range(self._scales):
             moduli = self._moduli[0, held](spectrum)
-            self._average(moduli, held, first[:, held])
+            self._average(moduli, self._averages[held], first[:, held])
             if held + 1 < self._scales:
                 self._second_order(self._spectra[held](moduli, "spectrum of moduli"), held, second[held])
 
@@ -99,7 +102,8 @@ class Scattering:
         """Write the averaged moduli of coarser wavelets of moduli, from their spectrum [w, h, L * p]."""
         for coarser in range(self._scales - held - 1):
             scale = held + 1 + coarser
-            self._average(self._moduli[held, scale](spectrum), scale, output[:, :, coarser])
+            moduli = self._moduli[held, scale](spectrum)
+            self._average(moduli, self._averages[scale], output[:, :, coarser])
 
     def _orders(self, output: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return where orders 1 and 2 go: by scale and orientation, and by those of both wavelets."""
@@ -112,21 +116,17 @@ class Scattering:
             each.view(-1, count, more, count, *place) for each, more in zip(second, coarser, strict=True)
         ]
 
-    def _average(self, fields: Tensor, held: int, output: Tensor) -> None:
-        """Blur fields that were halved `held` times, and write what lies inside the margin.
+    def _average(self, fields: Tensor, average: Separable, output: Tensor) -> None:
+        """Blur fields and write what lies inside the margin.
 
         Args:
             fields: [h, w, ... * p], before the planes the orientations, the last wavelet's first.
-            held: how often they were halved.
+            average: the blur at the fields' resolution.
             output: [p, ..., rows, columns], the orientations in the opposite order.
         """
-        averages = self._averages[held](fields.transpose(0, 1), "averages")
-        apart = averages.view(*self.output_size, *output.shape[-3::-1])
-        output.copy_(apart.permute(*reversed(range(2, output.ndim)), 0, 1))
-
-    def _spectrum(self, grid: Grid, held: int) -> Separable:
-        """Return what takes images that were halved `held` times to their spectra."""
-        return Separable(waves(grid.height >> held), waves(grid.width >> held), self._scratch)
+        averages = average(fields.transpose(0, 1), "averages")
+        apart = averages.flatten(0, 1).t().contiguous().view(*output.shape[-3::-1], *self.output_size)
+        output.copy_(apart.permute(*reversed(range(output.ndim - 2)), -2, -1))
 
     def _all_moduli(self, grid: Grid) -> dict[tuple[int, int], WaveletModuli]:
         """Return what applies a scale's wavelets by how often an image was halved before and the scale."""
@@ -137,11 +137,11 @@ class Scattering:
             for held in range(max(1, scale))
         }
 
-    def _averaging(self, spectrum: Real, held: int) -> Separable:
-        """Return the separable low-pass at every `step`-th pixel of an image that was halved before."""
-        peak, step = np.sqrt(spectrum[0, 0]), self._step >> held
-        down, right = subsampled_blur(spectrum[:, 0] / peak, step), subsampled_blur(spectrum[0] / peak, step)
-        return Separable(right, down, self._scratch)
+    def _blur(self, grid: Grid, held: int) -> tuple[Real, Real]:
+        """Return the low-pass of columns, and that of rows, of images that were halved `held` times."""
+        spectrum, step = at_resolution(grid.low_pass(self._scales), held), self._step >> held
+        peak = np.sqrt(spectrum[0, 0])
+        return subsampled_blur(spectrum[0] / peak, step), subsampled_blur(spectrum[:, 0] / peak, step)
 
 
 def subsampled_blur(spectrum: Real, step: int) -> Real:
@@ -157,7 +157,7 @@ def subsampled_blur(spectrum: Real, step: int) -> Real:
     return matrix
 
 
-def _mirrored(size: int, margin: int) -> Tensor:
-    """Return the place that each place of a line has its value from, a mirrored margin at both ends."""
-    places = torch.arange(-margin, size + margin).abs()
-    return torch.where(places < size, places, 2 * (size - 1) - places)
+def _mirrored(size: int, margin: int) -> Real:
+    """Return the matrix that gives a line a mirrored margin at both ends, [size + 2 * margin, size]."""
+    matrix: Real = np.pad(np.eye(size), ((margin, margin), (0, 0)), mode="reflect")
+    return matrix
