@@ -22,7 +22,6 @@ from common.privacy.budget import PrivacyBudget, check_delta, default_delta
 from common.privacy.filter import filter_order
 from common.run_folder import LedgerHome
 
-
 _IN_HAND = 256
 """Images that are copied at a time: large copies, freed between what stays, would leave memory in pieces."""
 
