@@ -6,23 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from common.run_folder import RunFolder
-from server import rounds
 from tests.bad_replies import BAD, forged
-from tests.small_federation import MODEL, coordinate
+from tests.small_federation import coordinate
 from tests.three_clients import clients, lines, moved, same
 
-pytestmark = pytest.mark.usefixtures("flower_identity")
-
-
-@pytest.fixture(autouse=True)
-def small_model(monkeypatch):
-    monkeypatch.setattr(rounds, "initial_arrays", lambda *_, **__: MODEL)
-
-
-@pytest.fixture
-def folder(tmp_path) -> RunFolder:
-    return RunFolder(tmp_path / "run")
+pytestmark = pytest.mark.usefixtures("flower_identity", "small_model")
 
 
 @pytest.mark.parametrize("name", BAD)

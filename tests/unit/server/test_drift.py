@@ -14,29 +14,18 @@ from client.optimizer import OptimizerSettings
 from client.trainer import DPTrainer
 from common.errors import CheckpointError, ConfigError
 from common.run_folder import RunFolder
-from server import rounds
 from server.drift import DriftCorrection
 from tests.small_federation import MODEL, MadeUpClient, Watcher, coordinate
 from tests.small_trainings import charge, records
 from tests.unit.server.test_rounds import crash, refuse
 
-pytestmark = pytest.mark.usefixtures("flower_identity")
+pytestmark = pytest.mark.usefixtures("flower_identity", "small_model")
 
 SCAFFOLD = {
     "federation.drift-correction": "scaffold",
     "training.learning-rate": 0.5,
     "training.local-steps": 4,
 }
-
-
-@pytest.fixture(autouse=True)
-def small_model(monkeypatch):
-    monkeypatch.setattr(rounds, "initial_arrays", lambda *_, **__: MODEL)
-
-
-@pytest.fixture
-def folder(tmp_path) -> RunFolder:
-    return RunFolder(tmp_path / "run")
 
 
 def clients() -> tuple[list[MadeUpClient], dict[int, list[float]]]:

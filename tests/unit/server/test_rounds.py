@@ -14,24 +14,13 @@ from common.errors import CheckpointError, RoundFailed
 from common.ledger import parse_lines
 from common.protocol import Refusal
 from common.run_folder import RunFolder
-from server import rounds
 from server.checkpoint import load_state
 from tests.small_federation import MODEL, MadeUpClient, NoEvaluator, Watcher, coordinate
 from tests.three_clients import clients, lines, moved, same
 
-pytestmark = pytest.mark.usefixtures("flower_identity")
+pytestmark = pytest.mark.usefixtures("flower_identity", "small_model")
 
 START = MODEL
-
-
-@pytest.fixture(autouse=True)
-def small_model(monkeypatch):
-    monkeypatch.setattr(rounds, "initial_arrays", lambda *_, **__: MODEL)
-
-
-@pytest.fixture
-def folder(tmp_path) -> RunFolder:
-    return RunFolder(tmp_path / "run")
 
 
 def test_the_mean_is_weighted_by_public_sizes(folder):
