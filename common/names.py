@@ -17,6 +17,7 @@ def require_known(setting: str, name: str, known: Iterable[str]) -> str:
     names = list(known)
     if name in names:
         return name
-    nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.4)
+    without_prefix = [one for one in names if one.endswith(f":{name}")]
+    nearest = without_prefix or difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.4)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
     raise ConfigError(f"unknown {setting} {name!r}: {hint}valid names are {', '.join(names)}")

@@ -7,7 +7,7 @@ from functools import partial
 from torch import nn
 
 from common.config import ModelSettings
-from common.models.finetune.backbone import EXAMPLE, is_finetune
+from common.models.finetune.backbone import EXAMPLE, PREFIX, backbones, is_finetune
 from common.models.finetune.model import build_head, finetune_image_size, finetune_spec
 from common.models.heads import build_convolutional_head, build_linear_head
 from common.models.lenet import build_lenet
@@ -115,7 +115,10 @@ def spec_of(settings: ModelSettings) -> ModelSpec:
     """
     if is_finetune(settings.name):
         return finetune_spec(settings)
-    return MODELS[require_known("model", settings.name, [*MODELS, EXAMPLE])]
+    if settings.name in MODELS:
+        return MODELS[settings.name]
+    example = f"{PREFIX}{settings.name}" if settings.name in backbones() else EXAMPLE
+    return MODELS[require_known("model", settings.name, [*MODELS, example])]
 
 
 def image_size_of(settings: ModelSettings) -> int:

@@ -282,8 +282,9 @@ def test_heads_of_training_alone_and_names_of_2017_are_understood(tmp_path: Path
 def test_an_unknown_backbone_is_answered_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="unknown model 'finetune:resnet81'.* finetune:resnet18 or"):
         spec_of(ModelSettings(name="finetune:resnet81"))
-    with pytest.raises(ConfigError, match="unknown model 'resnet18': did you mean 'finetune:resnet18'"):
-        spec_of(ModelSettings(name="resnet18"))
+    for name in ("resnet18", "resnet50"):
+        with pytest.raises(ConfigError, match=f"unknown model '{name}': did you mean 'finetune:{name}'"):
+            spec_of(ModelSettings(name=name))
 
 
 @pytest.mark.parametrize(("name", "size"), [("alexnet", 32), ("inception_v3", 64), ("vit_b_16", 192)])
