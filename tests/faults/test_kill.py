@@ -52,10 +52,10 @@ def count_durable_steps(kill_at: int, log: Path) -> list[int]:
         setattr(os, name, counted(getattr(os, name)))
     train = client_rounds.DPTrainer.fit
 
-    def logged(self, arrays, data, charge, randomness):
+    def logged(self, arrays, data, charge, *others):
         with log.open("a") as file:
             file.write(f"{len(data)} {charge.mechanism.num_steps}\n")
-        return train(self, arrays, data, charge, randomness)
+        return train(self, arrays, data, charge, *others)
 
     client_rounds.DPTrainer.fit = logged
     return done
