@@ -41,7 +41,7 @@ class Use:
         )
 
 
-_BETWEEN_LOOKS_SECONDS = 0.25
+_BETWEEN_LOOKS_SECONDS = 1.0  # a look at a large process takes milliseconds, and holds it up
 
 NOTHING = Use(seconds=0.0, resident=0.0, proportional=0.0, private=0.0)
 
@@ -97,7 +97,7 @@ class Peak:
 
 @contextmanager
 def peak_of_family() -> Iterator[Peak]:
-    """Watch the memory of this process and its children, four times a second."""
+    """Watch the memory of this process and its children, once a second."""
     peak, over = Peak(), threading.Event()
 
     def watch() -> None:

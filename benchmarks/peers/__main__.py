@@ -40,7 +40,6 @@ class Contestant:
     rounds: list[float] = field(default_factory=list)
     evaluation: list[float] = field(default_factory=list)
     start: list[float] = field(default_factory=list)
-    peak_mebibytes: list[float] = field(default_factory=list)
 
     def run(self) -> None:
         """Run once, and keep the figures.
@@ -60,8 +59,6 @@ class Contestant:
         ]
         self.evaluation += evaluations
         self.start.append(figures["start"])
-        if "peak_mebibytes" in figures:
-            self.peak_mebibytes.append(figures["peak_mebibytes"])
 
     @property
     def median(self) -> float:
@@ -119,14 +116,13 @@ def take_turns(contestants: Iterable[Contestant], turns: int) -> None:
 
 def table(contestants: list[Contestant]) -> str:
     """Return the figures as a table in Markdown; ratios are to the first."""
-    lines = ["| | a round, median | least to most | over the first | start | peak memory |", "|" + "---|" * 6]
-    for each in contestants:
-        peak = f"{max(each.peak_mebibytes):.0f} MiB" if each.peak_mebibytes else "-"
-        lines.append(
-            f"| {each.name} | {each.median:.2f} s | {min(each.rounds):.2f} to {max(each.rounds):.2f} s | "
-            f"{each.median / contestants[0].median:.2f} | {statistics.median(each.start):.1f} s | {peak} |"
-        )
-    return "\n".join(lines)
+    head = ["| | a round, median | least to most | over the first | start |", "|" + "---|" * 5]
+    rows = [
+        f"| {each.name} | {each.median:.2f} s | {min(each.rounds):.2f} to {max(each.rounds):.2f} s | "
+        f"{each.median / contestants[0].median:.2f} | {statistics.median(each.start):.1f} s |"
+        for each in contestants
+    ]
+    return "\n".join(head + rows)
 
 
 def section(tables: dict[str, list[Contestant]], facts: dict[str, Any]) -> str:
@@ -144,8 +140,7 @@ INTRODUCTION = """\
 
 `python -m benchmarks.peers --page`: each in processes of its own, in turn. First rounds and evaluation are
 left out. *Start* is what passes before the first round, imports of Python left out for FedLedger and pfl;
-for Flower it is all but the rounds, Ray's start and end among it. Memory is that of all of FedLedger's
-processes, shared pages counted once; that of the others is not measured here.
+for Flower it is all but the rounds, Ray's start and end among it.
 """
 LARGE = "Ten clients, `cnn`, 40,000 examples a round in Poisson batches of 32, noise in every step:"
 SMALL = (

@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 from benchmarks.peers.network import simple_cnn
-from benchmarks.process_use import peak_of_family
 from benchmarks.round import Bystander, settings
 from common.arrays import Arrays
 from common.config import RunConfig, resolve
@@ -69,7 +68,7 @@ def main() -> None:
         name="simple-cnn", summary="pfl's network", image_size=32, build=simple_cnn
     )
     watch, evaluations = Bystander(lambda: None), time_evaluations()
-    with tempfile.TemporaryDirectory() as place, peak_of_family() as peak:
+    with tempfile.TemporaryDirectory() as place:
         out = str(Path(place) / "run")
         if arguments.work == "large":
             config = settings(arguments.rounds + 1, "", out)
@@ -81,7 +80,6 @@ def main() -> None:
         "first": watch.rounds[0],
         "rounds": watch.rounds[1:],
         "evaluations": evaluations[1:],
-        "peak_mebibytes": peak.mebibytes,
         "verified": run.report.verified,
     }
     arguments.json.write_text(json.dumps(figures))
