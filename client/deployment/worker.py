@@ -134,15 +134,18 @@ class Worker:
 def _report(task: Task, reply: Message, seconds: float) -> None:
     """Log what was asked and answered; no value of any record is in it."""
     answer = Fields(reply)
-    kind = answer.text("kind")
+    kind, asked = answer.text("kind"), task.message.metadata
+    group = asked.group_id[:20]  # a round's number, if the server is what it says
     fields = {
         "run_id": task.context.run_id,
-        "asked": task.message.metadata.message_type,
-        "group": task.message.metadata.group_id[:20],
+        "asked": asked.message_type,
+        "group": group,
         "answer": kind,
         "seconds": round(seconds, 3),
     }
     if kind == "refusal":
         _log.warning("refused (%s): %s", answer.line("code"), answer.line("reason"), extra={"fields": fields})
     else:
-        _log.info("answered with its %s after %.2f s", kind, seconds, extra={"fields": fields})
+        is_round = asked.message_type == "train" and group.isascii() and group.isdecimal()
+        said = f"{f'round {group}: ' if is_round else ''}answered with its {kind}"
+        _log.info("%s after %.2f s", said, seconds, extra={"fields": fields})

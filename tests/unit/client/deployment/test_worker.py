@@ -48,8 +48,16 @@ def worker(site) -> Worker:
     return Worker(front=SimpleNamespace(), judge=judge, site=site, number=7)
 
 
-def task(content: RecordDict, kind: str, *, bundle: bytes = OWN, is_for_clients: bool = True, **settings):
-    message = Message(content, dst_node_id=3, message_type=kind)
+def task(
+    content: RecordDict,
+    kind: str,
+    *,
+    bundle: bytes = OWN,
+    is_for_clients: bool = True,
+    group: str = "",
+    **settings,
+):
+    message = Message(content, dst_node_id=3, message_type=kind, group_id=group)
     message.metadata.__dict__["_message_id"] = "question"
     run_config = {"model.name": "cnn", **settings}
     context = Context(
@@ -177,6 +185,16 @@ def test_the_log_says_who_asked_what_and_how_it_was_answered(worker, caplog):
     assert sent.fields["answer"] == "update"
     assert (refused.fields["asked"], refused.fields["answer"]) == ("train", "refusal")
     assert "noise multiplier 0.1 is below its policy's 0.8" in refused.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("group", "begins"), [("1", "round 1: answered"), ("12 leave", "answered"), ("", "answered")]
+)
+def test_the_log_names_the_round_of_an_update_where_the_server_names_it(worker, caplog, group, begins):
+    with caplog.at_level(logging.INFO, logger="fedledger.worker"):
+        worker.answer(task(train(), "train", group=group))
+    (sent,) = (record for record in caplog.records if record.name == "fedledger.worker")
+    assert sent.getMessage().startswith(f"{begins} with its update after ")
 
 
 def test_outside_a_message_nothing_is_left_of_the_site(worker):
