@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,6 +15,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from client.limits import Limits
 from common.config.base import Norm, PositiveFloat, PositiveInt, Section
+from common.config.toml_file import read_tree
 from common.errors import ConfigError
 from common.privacy.budget import PrivacyBudget
 
@@ -108,16 +108,7 @@ def read_policy(path: Path) -> PolicyFile:
         ConfigError: when the file is missing, unreadable, not TOML, incomplete, or holds anything else than a
             policy; names the key, its value, what is permitted and the nearest valid name.
     """
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path} does not exist: without a policy everything is refused, write one"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read ({type(error).__name__}): give a TOML text file") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    tree = read_tree(path, missing="without a policy everything is refused, write one")
     _refuse_unknown(path, tree)
     try:
         return PolicyFile.model_validate(tree)

@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from common.audit.wording import counted
+from common.words import counted
 
 _PLAIN_LINES = 20
 

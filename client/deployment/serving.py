@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,18 +13,16 @@ from types import FrameType
 
 from client.deployment.addresses import keep_loopback_off_proxies
 from client.deployment.attendant import Attendance, Attendant
-from client.deployment.credentials import number_of_key
 from client.deployment.facts import Facts, own_folder, partition_of
 from client.deployment.node import Node, NodeOptions
+from client.deployment.number import keep_number
 from client.policy_file import PolicyFile
 from common.config import Settings
 from common.errors import ConfigError
-from common.run_folder import RunFolder, exclusively, write_atomically
+from common.run_folder import RunFolder, exclusively
 
 _log = logging.getLogger("fedledger.client")
 
-_OF_CLIENT = re.compile(r"client-(\d{1,6})\.")
-_NUMBERS = 1_000_000
 _IN_USE = "stop it, or name another --state"
 _PATIENCE_SECONDS = 5.0
 """The worker of a client that was killed may hold its folder for a moment longer."""
@@ -102,49 +98,11 @@ def facts_of(options: ClientOptions, state: Path) -> Facts:
             "a client holds one set of images: give --data-dir DIR, or for trials --partition I/N, not both"
         )
     if options.partition is not None:
-        return partition_of(options.partition, options.number, options.settings, state, options.policy)
-    number = _number(state, options)
+        facts = partition_of(options.partition, options.number, options.settings, state, options.policy)
+        keep_number(state, facts.number)
+        return facts
+    number = keep_number(state, options.number, key=options.key)
     return own_folder(options.data_dir or Path(), number, options.settings, state, options.policy)
-
-
-def _number(state: Path, options: ClientOptions) -> int:
-    """Return the client's number, kept for ever, as its ledger is named by it.
-
-    At first it is the one given, or that of the node's key, or drawn where there is no key.
-
-    Raises:
-        ConfigError: when another was given before, or it was lost and the ledger has another.
-    """
-    file, wanted = state / "number", options.number
-    try:
-        held = int(file.read_text(encoding="ascii"))
-    except FileNotFoundError:
-        held = _first_number(options) if wanted is None else wanted
-        _refuse_lost_number(state, held)
-        write_atomically(file, f"{held}\n".encode())
-    except ValueError:
-        raise ConfigError(f"{file} does not hold a number: put back the one in the ledger's name") from None
-    if wanted not in (None, held):
-        raise ConfigError(f"{state} is the folder of client {held}, not {wanted}: leave out --number")
-    return held
-
-
-def _refuse_lost_number(state: Path, number: int) -> None:
-    """Refuse to make a number, and with it another ledger, where the folder has those of others."""
-    for what, places in (("ledger", "ledgers/client-*.jsonl"), ("key", "keys/client-*.*")):
-        begun = {match[1] for path in state.glob(places) if (match := _OF_CLIENT.match(path.name))}
-        if begun and str(number) not in begun:
-            known = " or ".join(sorted(begun))
-            raise ConfigError(
-                f"{state} holds the {what} of client {known}, but no file number: put it back, or give "
-                f"--number {known}"
-            )
-
-
-def _first_number(options: ClientOptions) -> int:
-    if options.key is None:
-        return secrets.randbelow(_NUMBERS)
-    return number_of_key(options.key.expanduser(), _NUMBERS)
 
 
 def _make(state: Path) -> None:

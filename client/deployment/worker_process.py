@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from client.deployment.facts import Facts
 from client.deployment.orders import Opening
 from client.deployment.worker_front import Front
+from common.words import counted
 
 if TYPE_CHECKING:
     from client.deployment.own_site import SiteOnDemand
@@ -58,8 +59,11 @@ def _introduce(facts: Facts, site: SiteOnDemand) -> None:
         "entries": len(ledger.entries),
     }
     _log.info(
-        "client %d holds %d examples; ledger %s has %d entries",
-        *(facts.number, ledger.num_examples, ledger.genesis.ledger_id[:12], len(ledger.entries)),
+        "client %d holds %s; ledger %s has %s",
+        facts.number,
+        counted(ledger.num_examples, "example"),
+        ledger.genesis.ledger_id[:12],
+        counted(len(ledger.entries), "entry", "entries"),
         extra={"fields": fields},
     )
     if facts.policy.least_examples > ledger.num_examples:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from common.audit.findings import grouped
-from common.audit.wording import CROSS_CHECK, budget_text, counted, delta_text, epsilon_text, percent_text
+from common.audit.wording import CROSS_CHECK, budget_text, delta_text, epsilon_text, percent_text
+from common.words import counted
 
 if TYPE_CHECKING:
     from common.audit.fairness import Fairness

@@ -9,7 +9,8 @@ from typing import Any
 from common.audit.diff import Change, Comparison, Kind, Relation
 from common.audit.html import fill
 from common.audit.report_files import FindingRecord
-from common.audit.wording import counted, delta_text, epsilon_text, percent_text
+from common.audit.wording import delta_text, epsilon_text, percent_text
+from common.words import counted
 
 MOST_ROWS = 20
 _WIDEST = 46

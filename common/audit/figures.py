@@ -13,7 +13,8 @@ from common.audit.parts import Part, parts_chart
 from common.audit.report import AuditReport
 from common.audit.report_parts import ClientReport
 from common.audit.scales import from_zero, powers_of_ten, whole_numbers
-from common.audit.wording import budget_text, counted, delta_text, epsilon_text, percent_text
+from common.audit.wording import budget_text, delta_text, epsilon_text, percent_text
+from common.words import counted
 
 MOST_PARTS = 12
 

@@ -33,7 +33,8 @@ from common.audit.records import Subject
 from common.audit.report import AuditReport, headline, verdict
 from common.audit.report_parts import ClientReport
 from common.audit.tables import class_table, confusion_table, label_table, setting_tables, utility_table
-from common.audit.wording import budget_text, counted, delta_text, epsilon_text, percent_text, percent_up_text
+from common.audit.wording import budget_text, delta_text, epsilon_text, percent_text, percent_up_text
+from common.words import counted
 
 MOST_CLIENTS = 40
 MOST_LISTED = 20

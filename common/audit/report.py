@@ -22,7 +22,8 @@ from common.audit.report_parts import (
     MechanismReport,
     RoundReport,
 )
-from common.audit.wording import budget_text, counted, epsilon_text
+from common.audit.wording import budget_text, epsilon_text
+from common.words import counted
 
 SCHEMA = "fedledger-report/2"
 

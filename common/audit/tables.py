@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from common.audit.evaluation import ClassResult, Evaluation, Partitions
 from common.audit.fairness import ClientUtility, Fairness
-from common.audit.wording import counted
 from common.config import RunConfig
+from common.words import counted
 
 MOST_CLIENTS = 24
 MOST_CLASSES = 20

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from common.audit.findings import Finding, error, note
 from common.audit.history import Charge, ClientLedger
-from common.audit.wording import counted
 from common.errors import ConfigError
 from common.ledger import Amend, KeyRotate
 from common.privacy.budget import PrivacyBudget
 from common.privacy.filter import within_filter
+from common.words import counted
 
 
 def check_entries(ledger: ClientLedger) -> Iterator[Finding]:

@@ -10,11 +10,12 @@ from common.audit.findings import Finding, error, note, warning
 from common.audit.history import Charge, ClientLedger
 from common.audit.records import RunRecords
 from common.audit.spending import Spent
-from common.audit.wording import budget_text, counted, delta_text, epsilon_text
+from common.audit.wording import budget_text, delta_text, epsilon_text
 from common.config import PrivacySettings, RunConfig, TrainingSettings
 from common.ledger import Amend, Genesis
 from common.privacy.budget import default_delta
 from common.privacy.mechanisms import Gaussian, Laplace, PoissonGaussian
+from common.words import counted
 
 UNPREDICTABLE_NOISE = "chacha20"
 REPRODUCIBLE_NOISE = "reproducible"

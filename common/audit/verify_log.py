@@ -10,10 +10,10 @@ from common.audit.findings import Finding, error, note, warning
 from common.audit.history import ClientLedger
 from common.audit.records import RunRecords
 from common.audit.server_records import DamagedLog, ServerRecords
-from common.audit.wording import counted
 from common.ledger import Genesis, KeyRotate, LedgerView
 from common.ledger.receipts import SignedReceipt
 from common.transparency.leaves import Enrolment, LoggedHead
+from common.words import counted
 
 LOG = "server/log.jsonl"
 _ROUNDS = "rounds.jsonl"

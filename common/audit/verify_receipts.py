@@ -10,10 +10,10 @@ from common.audit.history import Charge, ClientLedger
 from common.audit.records import RunRecords
 from common.audit.server_records import ServerRecords
 from common.audit.verify_log import LOG
-from common.audit.wording import counted
 from common.ledger import Acknowledged
 from common.ledger.receipts import HeldCheckpoint
 from common.transparency.held import checkpoint_of, is_signed
+from common.words import counted
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from itertools import pairwise
 from common.audit.findings import Finding, error, note, warning
 from common.audit.history import Charge, ClientLedger
 from common.audit.records import RoundRecord, RunRecords
-from common.audit.wording import counted
 from common.config import RunConfig
+from common.words import counted
 
 _ROUNDS = "rounds.jsonl"
 

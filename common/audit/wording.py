@@ -45,8 +45,3 @@ def delta_text(delta: float) -> str:
         return "0"
     mantissa, _, exponent = f"{delta:.2e}".partition("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-
-
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """Write a count with its noun, such as '1 error' or '1,000 clients'."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -11,10 +11,11 @@ from typing import Any
 
 from common.audit.auditor import inspect_run
 from common.audit.report import AuditReport, verdict
-from common.audit.wording import budget_text, counted
+from common.audit.wording import budget_text
 from common.errors import CheckpointError, ConfigError
 from common.planning.drawing import MOST_SERIES
 from common.run_folder import RunFolder
+from common.words import counted
 
 
 @dataclass(frozen=True, kw_only=True)

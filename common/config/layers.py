@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from common.config.sections import RunConfig
 from common.config.text import permitted, shown
+from common.config.toml_file import read_tree
 from common.errors import ConfigError
 
 Settings = dict[str, Any]
@@ -35,17 +36,7 @@ def read_toml(path: Path) -> Settings:
     Raises:
         ConfigError: when it is missing, unreadable or not TOML; says where.
     """
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist: `fedledger config > {path.name}` writes one") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read ({type(error).__name__}): give a TOML text file") from None
-    except ValueError as error:  # not only TOMLDecodeError: numbers may have too many digits
-        raise ConfigError(f"{path} is not valid TOML: {error!s:.200}") from None
-    except RecursionError:
-        raise ConfigError(f"{path} is nested too deeply: give settings in sections") from None
-    return flatten(tree)
+    return flatten(read_tree(path, missing=f"`fedledger config > {path.name}` writes one"))
 
 
 def flatten(tree: Mapping[str, Any]) -> Settings:

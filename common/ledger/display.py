@@ -12,6 +12,7 @@ from common.ledger.entry_json import body_to_json
 from common.ledger.keys import fingerprint
 from common.privacy.decimals import decimal_text
 from common.privacy.mechanisms import Mechanism, to_json
+from common.words import counted
 
 
 def as_record(view: LedgerView) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def as_text(view: LedgerView) -> str:
     """Return a ledger for people: what it is, and one entry a line."""
     genesis = view.genesis
     lines = [
-        f"{len(view.entries)} entries, all verified; head {view.head}",
+        f"{counted(len(view.entries), 'entry', 'entries')}, all verified; head {view.head}",
         f"ledger {genesis.ledger_id}: {_terms(genesis)}; now {view.num_examples} examples, "
         f"key {fingerprint(view.public_key)}",
     ]

@@ -15,6 +15,7 @@ from common.ledger.entries import Acknowledged, Genesis, KeyRotate
 from common.ledger.fields import HASH, PUBLIC_KEY
 from common.ledger.keys import fingerprint
 from common.transparency.held import is_signed
+from common.words import counted
 
 VERIFIED, DAMAGED, UNREADABLE = 0, 1, 2
 """Exit statuses, which rank what can be the matter with a file."""
@@ -80,8 +81,8 @@ class Judgement:
         view = self.view
         since = f", {self.since} after the expected head" if self.since else ""
         return (
-            f"{self.file}: verified, {len(view.entries)} entries{since}, n {view.num_examples}, "
-            f"{_counted(len(view.reservations()), 'charge')}, {_counted(_receipts(view), 'receipt')}, "
+            f"{self.file}: verified, {_entries(view)}{since}, n {view.num_examples}, "
+            f"{counted(len(view.reservations()), 'charge')}, {counted(_receipts(view), 'receipt')}, "
             f"key {fingerprint(view.public_key)}, head {view.head}"
         )
 
@@ -140,7 +141,7 @@ def _since(view: LedgerView, head: str | None) -> int | None:
         if entry.hash == head:
             return number
     raise LedgerTampered(
-        f"none of its {len(view.entries)} entries is the expected head {head}: it is an earlier state, or "
+        f"none of its {_entries(view)} is the expected head {head}: it is an earlier state, or "
         "another ledger, so ask for the newest copy",
         flaw="head-missing",
     )
@@ -163,5 +164,5 @@ def _receipts(view: LedgerView) -> int:
     return sum(isinstance(entry.body, Acknowledged) for entry in view.entries)
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _entries(view: LedgerView) -> str:
+    return counted(len(view.entries), "entry", "entries")

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from decimal import ROUND_CEILING, Context
 
-from common.audit.wording import counted
 from common.planning.plan import GroupPlan, Plan
 from common.planning.question import Question
+from common.words import counted
 
 LITTLE, MUCH = 0.25, 1.0
 """Noise-to-signal of an averaged update up to which the noise is little, and above which it is most of it.

@@ -32,6 +32,9 @@ def run(
     ledger: Annotated[
         Path | None, typer.Option(help="Instead: one client's ledger; what it has spent counts.")
     ] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="With --ledger: the policy's epsilon, where it was lowered since.")
+    ] = None,
     epsilon: Annotated[float | None, typer.Option(help="Lifetime budget of each client (8).")] = None,
     delta: Annotated[str | None, typer.Option(help='A number of at most 1/n, or "auto".')] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds of the training (200).")] = None,

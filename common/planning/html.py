@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 import common.audit
 from common.audit.claim import CLAIM
-from common.audit.wording import budget_text, counted, epsilon_text
+from common.audit.wording import budget_text, epsilon_text
 from common.planning.cautions import LITTLE, MEASURED, MUCH, cautions, cohort_text, meaning, ratio_text
 from common.planning.drawing import SERIES_STYLE
 from common.planning.figures import epsilon_chart, group_bar, rounds_chart, sizes_chart
@@ -25,6 +25,7 @@ from common.planning.wording import (
     rate_text,
     rounds_text,
 )
+from common.words import counted
 
 
 def render(plan: Plan) -> str:

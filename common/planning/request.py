@@ -23,6 +23,7 @@ class Request:
     clients: int | None = None
     partitions: Path | None = None
     ledger: Path | None = None
+    budget: float | None = None
     epsilon: float | None = None
     delta: str | None = None
     rounds: int | None = None
@@ -45,7 +46,7 @@ def question_of(request: Request) -> Question:
     _refuse_contradictions(request)
     if request.ledger is None:
         return _question(_with_defaults(request), _holdings(request), _sample_rate(request, None))
-    terms = terms_of_ledger(request.ledger)
+    terms = terms_of_ledger(request.ledger).lowered_to(request.budget)
     filled = _with_terms(request, terms)
     return _question(filled, (terms.holding,), _sample_rate(request, terms))
 
@@ -83,6 +84,8 @@ def _refuse_contradictions(request: Request) -> None:
         )
     if request.clients is not None and request.examples is None:
         raise ConfigError(f"--clients is given, but {given[0]} says how many there are: leave out --clients")
+    if request.budget is not None and request.ledger is None:
+        raise ConfigError("--budget lowers that of a --ledger: name the ledger, or give --epsilon instead")
     if request.sample_rate is not None and request.batch_size is not None:
         raise ConfigError("--sample-rate and --batch-size are both given: give one, the other follows from n")
 

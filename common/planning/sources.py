@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -94,6 +95,25 @@ class LedgerTerms:
     budget: float | None
     last: PoissonGaussian | None
     one_setting: bool
+
+    def lowered_to(self, budget: float | None) -> LedgerTerms:
+        """Return the terms of a client whose policy has come to permit less than its ledger's budget.
+
+        Raises:
+            ConfigError: when the budget is not above 0, or above the ledger's.
+        """
+        if budget is None:
+            return self
+        most = math.inf if self.budget is None else self.budget
+        if not 0 < budget <= most:
+            raise ConfigError(
+                f"--budget is {budget:g}, permitted is above 0 and at most the ledger's {most:g}: a policy "
+                "can lower a budget, never raise it"
+            )
+        limit = self.holding.filter
+        if limit is not None:
+            limit = replace(limit, budget=PrivacyBudget(epsilon=budget, delta=self.holding.delta))
+        return replace(self, budget=budget, holding=replace(self.holding, filter=limit))
 
     @property
     def noise_multiplier(self) -> float | None:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from common.audit.claim import CLAIM
-from common.audit.wording import CROSS_CHECK, counted, epsilon_text
+from common.audit.wording import CROSS_CHECK, epsilon_text
 from common.planning.cautions import MEASURED, cautions, cohort_text, meaning, ratio_text
 from common.planning.plan import GroupPlan, Plan
 from common.planning.terminal_chart import column_chart
@@ -23,6 +23,7 @@ from common.planning.wording import (
     rate_text,
     rounds_text,
 )
+from common.words import counted
 
 SCHEMA = "fedledger-plan/1"
 MOST_GROUPS = 20

@@ -7,9 +7,10 @@ from decimal import ROUND_CEILING, Context, Decimal
 from fractions import Fraction
 
 from common.audit.claim import CLAIM
-from common.audit.wording import budget_text, counted, epsilon_text
+from common.audit.wording import budget_text, epsilon_text
 from common.planning.plan import GroupPlan, Plan
 from common.planning.question import Question
+from common.words import counted
 
 
 def delta_up_text(delta: float) -> str:

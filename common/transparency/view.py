@@ -14,6 +14,7 @@ from common.errors import LedgerError, LedgerTampered
 from common.ledger import canonical
 from common.transparency.merkle import MerkleTree
 from common.transparency.note import Checkpoint, open_checkpoint
+from common.words import counted
 
 LOG, CHECKPOINT = "log.jsonl", "checkpoint"
 
@@ -46,8 +47,9 @@ class LogView:
             LedgerTampered: when the log has fewer leaves: it was cut, or put back to an older state.
         """
         if not 0 <= size <= len(self.lines):
+            leaves = counted(len(self.lines), "leaf", "leaves")
             raise LedgerTampered(
-                f"the log {self.checkpoint.origin} has {len(self.lines)} leaves, but it once had {size}: "
+                f"the log {self.checkpoint.origin} has {leaves}, but it once had {size}: "
                 "put the newest copy back"
             )
         return self.tree.root(size)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from common.audit.wording import counted, delta_text, epsilon_text
+from common.audit.wording import delta_text, epsilon_text
 from common.config import resolve
+from common.words import counted
 from simulations.sweep.outcome import Outcome, Row, spread_text
 from simulations.sweep.plan import SweepPlan
 

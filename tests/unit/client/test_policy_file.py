@@ -54,6 +54,15 @@ def test_every_key_arrives(read):
     assert policy.permit_reproducible_noise
 
 
+def test_a_key_that_is_there_twice_is_named(read, tmp_path):
+    read()
+    file = tmp_path / "policy.toml"
+    file.write_text(file.read_text() + "\nepsilon = 8.0\n")
+    line = f"line {len(FULL) + 1} sets epsilon, which has a value already: keep one of the two"
+    with pytest.raises(ConfigError, match=line):
+        read_policy(file)
+
+
 def test_what_is_not_said_is_not_permitted(read):
     policy = read(**{name.replace("-", "_"): None for name in OPTIONAL})
     assert not policy.amend_ledgers

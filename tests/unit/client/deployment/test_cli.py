@@ -121,6 +121,14 @@ def test_a_number_is_for_life(files):
     assert "is the folder of client 5, not 6" in outcome.err
 
 
+def test_a_partition_is_not_trained_from_anothers_folder(files):
+    client(files, *secured(files), "--data-dir", str(files / "images"), "--number", "5")
+    outcome = client(files, *secured(files), "--partition", "0/2")
+    assert outcome.status == 2
+    assert "is the folder of client 5, not 0" in outcome.err
+    assert "name the --state of client 0" in outcome.err
+
+
 def test_a_lost_number_is_asked_for_where_a_ledger_has_one(files):
     arguments = [*secured(files), "--data-dir", str(files / "images")]
     state, own = files / "state", number_of_key(files / "key", 1_000_000)
@@ -132,7 +140,8 @@ def test_a_lost_number_is_asked_for_where_a_ledger_has_one(files):
         for more in ([], ["--number", "7"]):
             outcome = client(files, *arguments, *more)
             assert outcome.status == 2
-            line = f"{state} holds {what}, but no file number: put it back, or give --number {number}\n"
+            line = f"{state} holds {what}, but no file number: put it back, or give --number {number}"
+            line += ", or name another --state\n"
             assert outcome.err == f"fedledger: {line}"
             assert not (state / "number").exists()
         assert "does not exist" in client(files, *arguments, "--number", str(number)).err

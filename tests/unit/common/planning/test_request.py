@@ -97,6 +97,7 @@ def test_other_files_are_not_partitions(tmp_path, content, said):
         ({"participation": float("inf")}, "participation is inf"),
         ({"delta": "small"}, "--delta is 'small'"),
         ({"delta": "0.1"}, "at most 1/6000"),
+        ({"budget": 4.0}, "--budget lowers that of a --ledger"),
         ({"noise_multiplier": 1.0}, "two of epsilon, rounds and noise-multiplier"),
     ],
 )
@@ -138,9 +139,24 @@ def test_less_than_a_ledgers_budget_may_be_planned_with(tmp_path):
     assert ask(examples=None, ledger=ledger(tmp_path), epsilon=3.0, delta="1e-5").epsilon == 3.0
 
 
+@pytest.mark.parametrize("filter_order", [None, 4.0])
+def test_a_budget_that_a_policy_lowered_holds_for_the_filter_as_well(tmp_path, filter_order):
+    path = ledger(tmp_path, genesis={"filter_order": filter_order})
+    question = ask(examples=None, ledger=path, budget=3.0)
+    (holding,) = question.holdings
+    assert question.epsilon == 3.0
+    lowered = Filter(budget=PrivacyBudget(epsilon=3.0, delta=1e-5), order=4.0)
+    assert holding.filter == (lowered if filter_order else None)
+    assert ask(examples=None, ledger=path, budget=3.0, epsilon=2.0).epsilon == 2.0
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
+        ({"budget": 8.5}, "permitted is above 0 and at most the ledger's 8"),
+        ({"budget": 0.0}, "permitted is above 0"),
+        ({"budget": float("nan")}, "permitted is above 0"),
+        ({"budget": 3.0, "epsilon": 4.0}, "above the ledger's lifetime budget 3"),
         ({"epsilon": 9.0}, "above the ledger's lifetime budget 8"),
         ({"delta": "1e-6"}, "the ledger fixes it to 1e-05"),
         ({"noise_multiplier": 1.0}, "must use 2, so leave it out"),
