@@ -12,7 +12,7 @@ help:
 	@echo "make check      tests, lint, types and import contracts"
 	@echo "make clean      remove the virtual environment"
 
-$(VENV)/.runtime: pyproject.toml
+$(VENV)/.runtime: pyproject.toml $(wildcard client/kernels/*.[ch])
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "FedLedger needs Python 3.11 or later: make PYTHON=python3.11")'
 	@echo "Setting up $(VENV): PyTorch and what else is needed are fetched, which takes some minutes the first time."
 	$(PYTHON) -m venv $(VENV)

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 from torch import Tensor
 
+from client import kernels
 from common.errors import ConfigError
 
 NoiseSource = Literal["chacha20", "reproducible"]
@@ -85,27 +86,34 @@ class ChaChaStream:
         ideal does with a probability of 2e-17, and angles of 32 bits. What single precision leaves out is no
         larger than the grid of `GaussianNoise`; add values by it, which takes away what last digits tell.
         """
-        values = torch.empty(count)
-        for start in range(0, count, _BLOCK_VALUES):
+        values = torch.empty(count + count % 2)
+        for start in range(0, len(values), _BLOCK_VALUES):
             self._box_muller(values[start : start + _BLOCK_VALUES])
-        return values
+        return values[:count]
 
     def _box_muller(self, out: Tensor) -> None:
-        """Fill `out` with standard normals; the logarithm's argument is in (0, 1]."""
-        pairs = (len(out) + 1) // 2
+        """Fill `out`, of an even length, with standard normals: for each radius and angle, two of them."""
+        pairs = len(out) // 2
         drawn = self.bytes((8 + 4) * pairs)
         words = torch.frombuffer(drawn, dtype=torch.int64, count=pairs)
-        below_two = words.bitwise_and_(_FRACTION).bitwise_or_(_ONE).view(torch.float64)  # multiples of 2**-52
-        radius = below_two.neg_().add_(2.0).log_().float().mul_(-2.0).sqrt_()
         turns = torch.frombuffer(drawn, dtype=torch.int32, offset=8 * pairs, count=pairs)
-        angle = turns * (math.pi * 2.0**-31)
-        torch.mul(radius, angle.cos(), out=out[:pairs])
-        rest = len(out) - pairs
-        torch.mul(radius[:rest], angle.sin_()[:rest], out=out[pairs:])
+        if kernels.at_hand():
+            kernels.run("normals", pairs, words, turns, out)
+        else:
+            _normals(words, turns, out)
 
     def _open_segment(self) -> CipherContext:
         counter_and_nonce = bytes(4) + self._segment.to_bytes(12, "little")
         return Cipher(algorithms.ChaCha20(self._key, counter_and_nonce), mode=None).encryptor()
+
+
+def _normals(words: Tensor, turns: Tensor, out: Tensor) -> None:
+    """Fill `out` [2 * pairs] from 52 bits for each radius and 32 for each angle; logarithms are of (0, 1]."""
+    below_two = words.bitwise_and_(_FRACTION).bitwise_or_(_ONE).view(torch.float64)  # multiples of 2**-52
+    radius = below_two.neg_().add_(2.0).log_().float().mul_(-2.0).sqrt_()
+    angle = turns * (math.pi * 2.0**-31)
+    torch.mul(radius, angle.cos(), out=out[: len(words)])
+    torch.mul(radius, angle.sin_(), out=out[len(words) :])
 
 
 class GaussianNoise:
@@ -145,13 +153,22 @@ class GaussianNoise:
         return self._onto_grid(total.cpu(), drawn).to(total.device)
 
     def _onto_grid(self, sums: Tensor, noise: Tensor) -> Tensor:
-        """Add up and round [n] a block at a time, so that what is in hand stays in a core's cache."""
+        """Add up and round [n]."""
+        if len(noise) != len(sums):
+            raise RuntimeError(f"noise for {len(noise)} values was drawn, and there are {len(sums)}")
         noised = torch.empty(len(sums), dtype=torch.float32)
+        if kernels.at_hand():
+            kernels.run("onto_grid", len(sums), sums, noise, self._deviation, self._grid, noised)
+        else:
+            self._fill_from_grid(noised, sums, noise)
+        return noised
+
+    def _fill_from_grid(self, noised: Tensor, sums: Tensor, noise: Tensor) -> None:
+        """Do it a block at a time, so that what is in hand stays in a core's cache."""
         blocks = zip(*(torch.split(each, _BLOCK_VALUES) for each in (sums, noise, noised)), strict=True)
         for some, values, out in blocks:
             exact = values.double().mul_(self._deviation / self._grid).add_(some, alpha=1 / self._grid)
             out.copy_(exact.round_().mul_(self._grid))
-        return noised
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -192,7 +192,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
             norms = norms.masked_fill(unusable, 0.0)
         factors = (self.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
         for total, each in zip(self._sums, gradients, strict=True):
-            total.add_(each.weighted_sum(factors))
+            each.add_weighted_sum(factors, total)
 
     def add_noise(self) -> None:
         """Set the gradient to the clipped sum plus noise of deviation noise_multiplier * max_grad_norm."""

@@ -116,7 +116,8 @@ class DPTrainer:
         self._transform = transform
         self._views = views
         self._spare_core = spare_core
-        self._chunk_size = max(1, max_physical_batch_size // views)
+        most = min(max_physical_batch_size, self._network.most_at_once or max_physical_batch_size)
+        self._chunk_size = max(1, most // views)
 
     def step_by(self, optimizer: OptimizerSettings) -> None:
         """Apply another rule to gradients from the next `fit` on, such as one with a smaller rate."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from client.gradients.links import Kept, Link, link_of
+from client import kernels
+from client.gradients.lanes import LanedPart
+from client.gradients.links import Kept, Link, back_through, link_of
 from client.gradients.records import RecordGradients
 
 
@@ -27,20 +29,21 @@ class LayerChain:
         self._kept: list[Kept] = []
         self._outputs = torch.empty(0)
 
+    @property
+    def most_at_once(self) -> int | None:
+        """Beyond so many records a batch is quicker in parts; None where there is no such number."""
+        first = self._links[0] if self._links else None
+        return first.most_at_once if isinstance(first, LanedPart) else None
+
     @classmethod
     def of(cls, model: nn.Module) -> LayerChain | None:
         """Return a model as a chain, or None where it is not one of known layers, each used once."""
-        layers = _in_row(model)
-        links = [link for link in map(link_of, layers) if link is not None]
-        parameters = list(model.parameters())
+        layers, parameters = _in_row(model), list[Tensor](model.parameters())
         owned = sum(len(list(layer.parameters())) for layer in layers)
-        if (
-            len(links) < len(layers)
-            or owned > len(parameters)
-            or not all(p.requires_grad for p in parameters)
-        ):
+        if owned > len(parameters) or not all(parameter.requires_grad for parameter in parameters):
             return None
-        return cls(links, list(parameters))
+        links = _links_of(layers, parameters)
+        return None if links is None else cls(links, parameters)
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor) -> Tensor:
@@ -63,16 +66,27 @@ class LayerChain:
             losses: of the records, [b], from the outputs of the last forward pass.
         """
         (backprops,) = torch.autograd.grad(losses.sum(), self._outputs)
-        gradients: dict[Tensor, RecordGradients] = {}
         with torch.no_grad():
-            for link in reversed(self._links):
-                kept = self._kept.pop()
-                gradients |= link.gradients(kept, backprops)
-                if len(gradients) == len(self._parameters):
-                    break
-                backprops = link.backward(kept, backprops)
-        self._kept = []
+            _, gradients = back_through(self._links, self._kept, backprops, wanted=False)
         return [gradients[parameter] for parameter in self._parameters]
+
+
+def _links_of(layers: list[nn.Module], parameters: list[Tensor]) -> list[Link] | None:
+    """Return the links of layers in a row, of the first of them as one part with records side by side."""
+    part, number = None, 0
+    if kernels.at_hand() and all(map(_suits_kernels, parameters)):
+        part, number = LanedPart.of(layers)
+    links: list[Link] = [part] if part else []
+    for layer in layers[number:]:
+        link = link_of(layer)
+        if link is None:
+            return None
+        links.append(link)
+    return links
+
+
+def _suits_kernels(parameter: Tensor) -> bool:
+    return parameter.device.type == "cpu" and parameter.dtype == torch.float32
 
 
 def _in_row(model: nn.Module) -> list[nn.Module]:

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from client.gradients.geometry import Geometry
-from client.gradients.records import DenseGradients, without_rows
+from client.gradients.records import DenseGradients, RecordGradients, without_rows
 
 
 @dataclass(frozen=True, kw_only=True)
-class GhostKernels:
+class GhostKernels(RecordGradients):
     """A kernel's gradients for each of b records, held as what they are made of.
 
     The squared norm of a gradient is a sum, over all pairs of output pixels, of the inner product of the two

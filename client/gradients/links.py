@@ -6,7 +6,7 @@ No autograd: one call of the library each way, so that a small network's step is
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -23,24 +23,66 @@ Kept = tuple[Any, ...]
 _aten = torch.ops.aten
 
 
+Gradients = dict[Tensor, RecordGradients]
+
+
 class Link(ABC):
     """A layer of a chain. It keeps nothing itself, so that what a batch left behind is in one place."""
 
+    is_trained = False
+    """Whether it has parameters."""
+
     @abstractmethod
     def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
-        """Return the output [b, ...] for inputs [b, ...], and what `backward` needs."""
+        """Return the output [b, ...] for inputs [b, ...], and what `back` needs."""
+
+    def back(self, kept: Kept, backprops: Tensor, *, wanted: bool) -> tuple[Tensor, Gradients]:
+        """Return the gradients of inputs and of the layer's own parameters from that of the output.
+
+        Args:
+            kept: of the forward pass.
+            backprops: gradient of the output.
+            wanted: whether anything will be done with the inputs' gradient; else it may be anything.
+        """
+        gradients = self._gradients(kept, backprops) if self.is_trained else {}
+        return self._backward(kept, backprops) if wanted else backprops, gradients
 
     @abstractmethod
-    def backward(self, kept: Kept, backprops: Tensor) -> Tensor:
+    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
         """Return the gradient of the inputs from that of the output."""
 
-    def gradients(self, kept: Kept, backprops: Tensor) -> dict[Tensor, RecordGradients]:
+    def _gradients(self, kept: Kept, backprops: Tensor) -> Gradients:
         """Return the gradients of the layer's own parameters from that of its output."""
         return {}
 
 
+def back_through(
+    links: Sequence[Link], kept: list[Kept], backprops: Tensor, *, wanted: bool
+) -> tuple[Tensor, Gradients]:
+    """Go back through links in a row, no further than to the first that is trained.
+
+    Args:
+        links: in the order of the forward pass.
+        kept: by each of them; emptied on the way, so that memory is free again as soon as may be.
+        backprops: gradient of the last one's output.
+        wanted: whether the gradient of the first one's inputs is asked for, which takes all the way.
+
+    Returns:
+        The gradient of the first link's inputs, if it is wanted, and those of all parameters.
+    """
+    gradients: Gradients = {}
+    first = 0 if wanted else next(number for number, link in enumerate(links) if link.is_trained)
+    for number in range(len(links) - 1, first - 1, -1):
+        backprops, found = links[number].back(kept.pop(), backprops, wanted=wanted or number > first)
+        gradients |= found
+    kept.clear()
+    return backprops, gradients
+
+
 class _Linear(Link):
     """A linear layer."""
+
+    is_trained = True
 
     def __init__(self, layer: nn.Linear) -> None:
         self._layer = layer
@@ -48,15 +90,17 @@ class _Linear(Link):
     def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
         return self._layer(inputs), (inputs,)
 
-    def backward(self, kept: Kept, backprops: Tensor) -> Tensor:
+    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
         return backprops @ self._layer.weight
 
-    def gradients(self, kept: Kept, backprops: Tensor) -> dict[Tensor, RecordGradients]:
+    def _gradients(self, kept: Kept, backprops: Tensor) -> Gradients:
         return layer_gradients(self._layer, list(kept), backprops)
 
 
 class _Convolution(Link):
     """A two-dimensional convolution with zeros around its images."""
+
+    is_trained = True
 
     def __init__(self, layer: nn.Conv2d) -> None:
         self._layer = layer
@@ -64,7 +108,7 @@ class _Convolution(Link):
     def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
         return self._layer(inputs), (inputs,)
 
-    def backward(self, kept: Kept, backprops: Tensor) -> Tensor:
+    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
         layer, (inputs,) = self._layer, kept
         placed = layer.stride, even_zeros(layer), layer.dilation
         gradients: tuple[Tensor, ...] = _aten.convolution_backward.default(
@@ -73,7 +117,7 @@ class _Convolution(Link):
         )
         return gradients[0]
 
-    def gradients(self, kept: Kept, backprops: Tensor) -> dict[Tensor, RecordGradients]:
+    def _gradients(self, kept: Kept, backprops: Tensor) -> Gradients:
         return layer_gradients(self._layer, list(kept), backprops)
 
 
@@ -82,6 +126,7 @@ class _GroupNorm(Link):
 
     def __init__(self, layer: nn.GroupNorm) -> None:
         self._layer = layer
+        self.is_trained = layer.affine
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
         layer = self._layer
@@ -94,7 +139,7 @@ class _GroupNorm(Link):
         shift, factor = (_by_channel(each, inputs) for each in (layer.bias, layer.weight))
         return torch.addcmul(shift, normed, factor), kept
 
-    def backward(self, kept: Kept, backprops: Tensor) -> Tensor:
+    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
         layer, (inputs, mean, scale, _) = self._layer, kept
         if layer.affine:
             backprops = backprops * _by_channel(layer.weight, inputs)
@@ -104,9 +149,7 @@ class _GroupNorm(Link):
         )
         return gradients[0]
 
-    def gradients(self, kept: Kept, backprops: Tensor) -> dict[Tensor, RecordGradients]:
-        if not self._layer.affine:
-            return {}
+    def _gradients(self, kept: Kept, backprops: Tensor) -> Gradients:
         normed = kept[3]
         return {
             self._layer.weight: DenseGradients(samples=_sum_pixels(backprops * normed)),
@@ -134,7 +177,7 @@ class _Relu(Link):
         outputs = torch.relu(inputs)
         return outputs, (outputs,)
 
-    def backward(self, kept: Kept, backprops: Tensor) -> Tensor:
+    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
         gradient: Tensor = _aten.threshold_backward.default(backprops, kept[0], 0)
         return gradient
 
@@ -146,7 +189,7 @@ class _Tanh(Link):
         outputs = torch.tanh(inputs)
         return outputs, (outputs,)
 
-    def backward(self, kept: Kept, backprops: Tensor) -> Tensor:
+    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
         gradient: Tensor = _aten.tanh_backward.default(backprops, kept[0])
         return gradient
 
@@ -156,8 +199,7 @@ class _MaxPool(Link):
 
     def __init__(self, layer: nn.MaxPool2d) -> None:
         self._windows = tuple(
-            [side, side] if isinstance(side, int) else list(side)
-            for side in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+            list(pair(side)) for side in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
         )
         self._ceil_mode = layer.ceil_mode
 
@@ -168,7 +210,7 @@ class _MaxPool(Link):
             outputs, places = _aten.max_pool2d_with_indices.default(inputs, *self._windows, self._ceil_mode)
         return outputs, (inputs, places)
 
-    def backward(self, kept: Kept, backprops: Tensor) -> Tensor:
+    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
         inputs, places = kept
         gradient: Tensor = _aten.max_pool2d_with_indices_backward.default(
             backprops, inputs, *self._windows, self._ceil_mode, places
@@ -180,6 +222,11 @@ class _MaxPool(Link):
         return self._windows == ([2, 2], [2, 2], [0, 0], [1, 1]) and not self._ceil_mode
 
 
+def pair(side: int | tuple[int, int]) -> tuple[int, int]:
+    """Return a number for each side of an image, as layers give them: one for both, or two."""
+    return (side, side) if isinstance(side, int) else (side[0], side[1])
+
+
 class _Flatten(Link):
     """Some of a record's dimensions as one."""
 
@@ -189,7 +236,7 @@ class _Flatten(Link):
     def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
         return self._layer(inputs), (inputs.shape,)
 
-    def backward(self, kept: Kept, backprops: Tensor) -> Tensor:
+    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
         return backprops.reshape(kept[0])
 
 
@@ -205,7 +252,7 @@ class _Free(Link):
             outputs = self._layer(leaf)
         return outputs.detach(), (leaf, outputs)
 
-    def backward(self, kept: Kept, backprops: Tensor) -> Tensor:
+    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
         leaf, outputs = kept
         return torch.autograd.grad(outputs, leaf, backprops)[0]
 

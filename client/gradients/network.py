@@ -14,6 +14,10 @@ from client.gradients.records import RecordGradients
 class RecordNetwork(Protocol):
     """Computes outputs, and then the gradients of each record's loss."""
 
+    @property
+    def most_at_once(self) -> int | None:
+        """Beyond so many records a batch is quicker in parts; None where there is no such number."""
+
     def __call__(self, inputs: Tensor) -> Tensor:
         """Return the outputs of a batch, from which losses are computed under autograd."""
 

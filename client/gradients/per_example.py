@@ -38,6 +38,8 @@ class PerExampleModule(GradSampleModule):  # type: ignore[misc]  # Opacus has no
         NotImplementedError: when a trainable layer has buffers.
     """
 
+    most_at_once = None
+
     def __init__(self, model: nn.Module) -> None:
         self._calls: list[_Call] = []
         self._noting = False

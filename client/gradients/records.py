@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,27 +13,37 @@ from torch import Tensor
 class RecordGradients(Protocol):
     """One parameter's gradient for each of b records."""
 
+    @abstractmethod
     def __len__(self) -> int:
         """Return the number of records, b."""
 
+    @abstractmethod
     def norms(self) -> Tensor:
         """Return the Euclidean norm of each record's gradient, [b]."""
 
+    @abstractmethod
     def weighted_sum(self, factors: Tensor) -> Tensor:
         """Return the sum over records of factor [b] times gradient, in the parameter's shape."""
 
+    def add_weighted_sum(self, factors: Tensor, total: Tensor) -> None:
+        """Add the weighted sum to a tensor of the parameter's shape."""
+        total.add_(self.weighted_sum(factors))
+
+    @abstractmethod
     def dense(self) -> Tensor:
         """Write the gradients out, [b, *shape of the parameter]."""
 
+    @abstractmethod
     def without(self, records: Tensor) -> RecordGradients:
         """Return them with the gradients of the marked records, bool [b], replaced by zero."""
 
+    @abstractmethod
     def averaged(self, views: int) -> RecordGradients:
         """Return the mean over every `views` gradients in a row, which are of one record."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenseGradients:
+class DenseGradients(RecordGradients):
     """Gradients written out, [b, *shape of the parameter]."""
 
     samples: Tensor
@@ -64,7 +75,7 @@ class DenseGradients:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OuterProducts:
+class OuterProducts(RecordGradients):
     """Gradients of a matrix that each record used once: the outer product of two vectors.
 
     The norm of an outer product is the product of the norms, and a weighted sum of outer products is one
@@ -92,6 +103,10 @@ class OuterProducts:
         """Return the sum over records of factor [b] times gradient, [rows, columns]."""
         return (self.outputs * factors[:, None]).T @ self.inputs
 
+    def add_weighted_sum(self, factors: Tensor, total: Tensor) -> None:
+        """Add the weighted sum to a matrix, without another one of its size."""
+        total.addmm_((self.outputs * factors[:, None]).T, self.inputs)
+
     def dense(self) -> Tensor:
         """Write the gradients out, [b, rows, columns]."""
         return self.outputs[:, :, None] * self.inputs[:, None, :]
@@ -108,7 +123,7 @@ class OuterProducts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OuterProductMeans:
+class OuterProductMeans(RecordGradients):
     """Gradients of a matrix that are means of v outer products, over the views of each record.
 
     Args:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from client.gradients.geometry import Geometry
-from client.gradients.records import by_record, parts_of, without_rows
+from client.gradients.records import RecordGradients, by_record, parts_of, without_rows
 
 _IN_HAND = 2**18
 """Numbers of spread images that are in hand at a time, so that they stay in a core's cache."""
@@ -18,7 +18,7 @@ _MANY_FILTERS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowwiseKernels:
+class RowwiseKernels(RecordGradients):
     """A kernel's gradients for each of b records, in the order in which they come out of matrix products.
 
     Args:

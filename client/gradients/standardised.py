@@ -48,7 +48,7 @@ class Standardisation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StandardisedKernels:
+class StandardisedKernels(RecordGradients):
     """A standardised kernel's gradients for each of b records, by its weight; written out when needed.
 
     Norms are taken of gradients that are written out, a few records at a time. A weighted sum is the gradient

@@ -14,6 +14,7 @@ from torch import Tensor
 from client import noise
 from client.noise import ChaChaStream, GaussianNoise, PrivateRandomness
 from common.errors import ConfigError
+from tests.both_ways import with_and_without_kernels  # noqa: F401
 
 KEY = bytes(range(32))
 

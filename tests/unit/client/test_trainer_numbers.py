@@ -13,6 +13,7 @@ from client.noise import PrivateRandomness
 from client.optimizer import OptimizerSettings
 from client.sampling import PoissonSampler
 from client.trainer import Charge, DPTrainer, Loss, Transform
+from tests.both_ways import with_and_without_kernels  # noqa: F401
 from tests.small_trainings import QUIET, charge, cross_entropy, fit, flat, records, scaled, trainer
 
 POISON = 9

@@ -16,6 +16,7 @@ from client.gradients.per_example import PerExampleModule
 from client.gradients.records import DenseGradients, OuterProducts, add
 from common.models import build_model
 from common.models.standardised import StandardisedConv2d
+from tests.both_ways import with_and_without_kernels  # noqa: F401
 
 RECORDS = 5
 

@@ -1,0 +1,79 @@
+"""The compiled kernels: found where they were built, bound to their source, and careful with memory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+import client.kernels
+from client import kernels
+from client.kernels import library
+
+ROOT = Path(__file__).parents[3]
+FOLDER = Path(next(iter(client.kernels.__path__)))
+
+built = pytest.mark.skipif(not kernels.at_hand(), reason="the kernels were not built here")
+
+
+def test_a_change_of_the_source_is_a_change_of_the_revision() -> None:
+    # The code's digest covers Python alone, and so the source by this number: raise it, then pin the new sum.
+    digest = hashlib.sha256()
+    for name in ("lanes.c", "noise.c", "vectors.h"):
+        digest.update((FOLDER / name).read_bytes())
+    pinned = "519bf79a7b6408cb5e71e21c10296ffe979debee93db0022b6f507250948f58e"
+    assert (library._REVISION, digest.hexdigest()) == (1, pinned)
+
+
+def test_what_was_built_for_this_processor_is_used() -> None:
+    capability = torch.backends.cpu.get_cpu_capability()
+    name = library._BUILDS.get(capability)
+    if capability == "DEFAULT" or name is None or find_spec(f"client.kernels.{name}") is None:
+        pytest.skip("nothing was built for this processor")
+    assert kernels.at_hand()
+
+
+@pytest.mark.parametrize(
+    ("setting", "at_hand"), [("off", "False"), ("OFF", "False"), ("", str(kernels.at_hand()))]
+)
+def test_they_can_be_switched_off(setting: str, at_hand: str) -> None:
+    program = "from client import kernels; print(kernels.at_hand())"
+    environment = {**os.environ, library.SWITCH: setting}
+    said = subprocess.run(
+        [sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == str(not setting and kernels.at_hand())
+
+
+def test_another_revision_is_left_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "_REVISION", -1)
+    assert library._library.__wrapped__() is None
+
+
+def test_without_them_a_call_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "_library", lambda: None)
+    assert not kernels.at_hand()
+    with pytest.raises(RuntimeError, match="not at hand"):
+        kernels.run("squares", 1, 1, torch.zeros(16), torch.zeros(16))
+
+
+@built
+@pytest.mark.parametrize(
+    "wrong", [torch.zeros(16, 2)[:, 0], torch.zeros(16).double(), torch.zeros(16).bool()]
+)
+def test_memory_that_a_kernel_would_misread_is_refused(wrong: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="a kernel takes tensors that are contiguous"):
+        kernels.run("squares", 1, 1, wrong, torch.zeros(16))
+
+
+@built
+def test_numbers_of_another_type_are_no_surprise() -> None:
+    out = torch.empty(3)
+    kernels.run("onto_grid", 3, torch.ones(3), torch.ones(3), 2, 1, out)  # whole numbers for doubles
+    assert out.tolist() == [3.0, 3.0, 3.0]
