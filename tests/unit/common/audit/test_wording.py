@@ -8,7 +8,6 @@ import pytest
 
 from common.audit.wording import (
     budget_text,
-    counted,
     delta_text,
     epsilon_text,
     percent_text,
@@ -57,9 +56,3 @@ def test_shares() -> None:
     assert percent_text(math.nan) == "not known"
     assert percent_up_text(0.2081) == "20.9 %"
     assert percent_up_text(0.208) == "20.8 %"
-
-
-def test_counts() -> None:
-    assert counted(1, "error") == "1 error"
-    assert counted(0, "error") == "0 errors"
-    assert counted(1000, "client") == "1,000 clients"

@@ -134,7 +134,7 @@ def test_a_log_put_back_to_an_older_state_shows_only_against_a_held_checkpoint(t
     assert older.surplus == 0
     assert older.contains(early)
     assert not older.contains(late)
-    with pytest.raises(LedgerTampered, match="has 1 leaves, but it once had 2: put the newest copy back"):
+    with pytest.raises(LedgerTampered, match="has 1 leaf, but it once had 2: put the newest copy back"):
         older.root_at(late.size)
 
 
