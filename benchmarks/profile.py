@@ -11,13 +11,15 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from markupsafe import Markup
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmarks.page import PAGE, in_words, machine, write_section
-from benchmarks.step import opacus_ghost, opacus_hooks, ours, plain
+from benchmarks.step import opacus_ghost, opacus_hooks, ours, ours_by_library, plain
+from client.kernels import library
 from common.models import build_model
 
 CASES = (("cnn", 64), ("cnn-tanh", 64))
@@ -25,18 +27,28 @@ WAYS: dict[str, Callable[..., Callable[[], object]]] = {
     "plain": plain,
     "Opacus, hooks (before)": opacus_hooks,
     "Opacus, ghost": opacus_ghost,
+    "FedLedger, no kernels": ours_by_library,
     "FedLedger (after)": ours,
 }
 PARTS = {
-    "convolutions": ("convolution",),
+    "convolutions": ("convolution", "correlate", "kernel_gradients", "plane_sums"),
     "pooling, activations, normalisation": (
-        *("pool", "relu", "clamp", "threshold", "tanh", "norm_backward", "native_group_norm", "softmax"),
-        "nll",
+        *("pool", "relu", "clamp", "threshold", "tanh", "norm_backward", "group_norm", "softmax"),
+        *("nll", "largest"),
     ),
     "matrix products": ("aten::mm", "bmm", "addmm", "addmv", "aten::dot"),
-    "copies and patches": ("copy", "clone", "im2col", "fill", "zero", "cat", "masked", "resize"),
-    "norms, sums, scaling": ("vector_norm", "aten::sum", "aten::mul", "aten::div", "aten::add", "stack"),
-    "noise": ("normal",),
+    "copies and patches": ("copy", "clone", "im2col", "fill", "zero", "cat", "masked", "resize", "lanes"),
+    "norms, sums, scaling": (
+        "squares",
+        "weighted_sum",
+        "vector_norm",
+        "aten::sum",
+        "aten::mul",
+        "aten::div",
+        "aten::add",
+        "stack",
+    ),
+    "noise": ("normal", "onto_grid"),
 }
 OTHER = "the rest, Python's share of it left out"
 _COLOURS = ("#4e79a7", "#76b7b2", "#59a14f", "#f28e2b", "#b07aa1", "#e15759", "#9c9c9c")
@@ -51,11 +63,31 @@ def part_of(operation: str) -> str:
     return OTHER
 
 
+class SeenKernels:
+    """The compiled kernels, each call of which the profiler sees."""
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        kernel = getattr(self._library, name)
+
+        def seen(*arguments: Any) -> None:
+            with record_function(name):
+                kernel(*arguments)
+
+        return seen
+
+
 def parts_of_step(step: Callable[[], object], calls: int) -> dict[str, float]:
     """Return the milliseconds of each part in one step, means over several."""
     for _ in range(3):
         step()
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+    kernels = SeenKernels(library._library())
+    with (
+        mock.patch.object(library, "_library", return_value=kernels),
+        profile(activities=[ProfilerActivity.CPU]) as profiler,
+    ):
         for _ in range(calls):
             step()
     found = dict.fromkeys([*PARTS, OTHER], 0.0)

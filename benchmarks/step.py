@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from torch.nn import functional
 
 from benchmarks.interleaved import Timing, in_turn
 from benchmarks.page import PAGE, in_words, machine, write_section
+from client import kernels
 from client.flat import FlatParameters
 from client.gradients import record_network
 from client.noise import ChaChaStream, PrivateRandomness
@@ -62,7 +64,7 @@ class SilentStream(ChaChaStream):
 
 
 def ours(model: nn.Module, images: Tensor, labels: Tensor, stream: ChaChaStream | None = None) -> Step:
-    """Return a step as a client of FedLedger takes it.
+    """Return a step as a client of FedLedger takes it, large batches in parts if its network asks for that.
 
     Args:
         stream: of the noise; else one keyed by the operating system.
@@ -81,11 +83,37 @@ def ours(model: nn.Module, images: Tensor, labels: Tensor, stream: ChaChaStream 
         spare_core=torch.get_num_threads() < (os.cpu_count() or 1),
     )
 
+    some = network.most_at_once or len(images)
+    parts = list(zip(torch.split(images, some), torch.split(labels, some), strict=True))
+
     def step() -> None:
-        optimizer.absorb(functional.cross_entropy(network(images), labels, reduction="none"))
+        for part, of_part in parts:
+            optimizer.absorb(functional.cross_entropy(network(part), of_part, reduction="none"))
         optimizer.finish_batch()
 
     return step
+
+
+def ours_by_library(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
+    """Return our step where no kernels were built: by PyTorch alone."""
+    with without_kernels():
+        step = ours(model, images, labels)
+
+    def switched_off() -> None:
+        with without_kernels():
+            step()
+
+    return switched_off
+
+
+@contextmanager
+def without_kernels() -> Iterator[None]:
+    """Leave the compiled kernels aside for a while."""
+    before, kernels.at_hand = kernels.at_hand, lambda: False
+    try:
+        yield
+    finally:
+        kernels.at_hand = before
 
 
 def opacus_hooks(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
@@ -130,6 +158,7 @@ def opacus_ghost(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
 WAYS = {
     "plain": plain,
     "ours": ours,
+    "ours, no kernels": ours_by_library,
     "opacus hooks": opacus_hooks,
     "opacus ghost": opacus_ghost,
     "plain, channels last": plain_channels_last,

@@ -239,6 +239,61 @@ EXPORTED void weighted_sum(Size blocks, Size values, const float *gradients, con
   }
 }
 
+/* results = max(0, images); what is no number stays. */
+EXPORTED void rectify(Size blocks, Size values, const float *images, float *results) {
+  for (Size i = 0; i < blocks * values * LANES; i += WIDTH) {
+    Vector value = at(images + i);
+    put(results + i, where(value < 0, all(0), value));
+  }
+}
+
+/* The gradients of the images, from the results and theirs. */
+EXPORTED void rectify_back(Size blocks, Size values, const float *results, const float *backprops, float *gradients) {
+  for (Size i = 0; i < blocks * values * LANES; i += WIDTH)
+    put(gradients + i, where(at(results + i) > 0, at(backprops + i), all(0)));
+}
+
+/* exp(x) of x from -20 to 20, and tanh: Moshier 1992, "Cephes Mathematical Library", expf and tanhf. */
+INLINE Vector exponential(Vector x) {
+  Vector power = x * 1.44269504088896341f + 0x1.8p23f; /* rounds to a whole number */
+  Whole whole = (Whole)power - 0x4b400000;
+  power -= 0x1.8p23f;
+  x -= power * 0.693359375f;
+  x -= power * -2.12194440e-4f;
+  Vector series = 1.9875691500e-4f * x + 1.3981999507e-3f;
+  series = series * x + 8.3334519073e-3f;
+  series = series * x + 4.1665795894e-2f;
+  series = series * x + 1.6666665459e-1f;
+  series = series * x + 5.0000001201e-1f;
+  series = series * x * x + x + 1;
+  return series * (Vector)((whole + 127) << 23);
+}
+
+INLINE Vector tangent(Vector x) {
+  Vector size = where(x < 0, -x, x), q = x * x;
+  Vector near = -5.70498872745e-3f * q + 2.06390887954e-2f;
+  near = near * q - 5.37397155531e-2f;
+  near = near * q + 1.33314422036e-1f;
+  near = near * q - 3.33332819422e-1f;
+  near = near * q * x + x;
+  Vector far = 1 - 2 / (exponential(2 * where(size > 9.5f, all(9.5f), size)) + 1);
+  return where(size < 0.625f, near, where(x < 0, -far, far));
+}
+
+/* results = tanh(images) */
+EXPORTED void hyperbolic(Size blocks, Size values, const float *images, float *results) {
+  for (Size i = 0; i < blocks * values * LANES; i += WIDTH) put(results + i, tangent(at(images + i)));
+}
+
+/* The gradients of the images, from the results and theirs. */
+EXPORTED void hyperbolic_back(Size blocks, Size values, const float *results, const float *backprops,
+                              float *gradients) {
+  for (Size i = 0; i < blocks * values * LANES; i += WIDTH) {
+    Vector result = at(results + i);
+    put(gradients + i, at(backprops + i) * (1 - result * result));
+  }
+}
+
 /* Windows of rows x columns pixels, `down` and `right` apart, on planes of height x width; their largest values are
  * taken as they are or, if `rectified`, at least as zero. */
 typedef struct {

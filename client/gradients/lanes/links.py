@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from client.gradients.geometry import even_zeros
 from client.gradients.lanes.layout import LANES, Memory
+from client.gradients.lanes.pixels import LanedActivation, LanedMaxPool, is_plain_pool
 from client.gradients.lanes.records import LanedGradients
 from client.gradients.lanes.walks import Side, Walks, walks_back, walks_forward
-from client.gradients.links import Gradients, Kept, Link, pair
+from client.gradients.links import Gradients, Kept, Link
 from client.kernels import run
-from client.kernels.structures import Groups, Windows
+from client.kernels.parallel import by_blocks
+from client.kernels.structures import Groups
 
 
 class _Convolution(Link):
@@ -27,41 +29,53 @@ class _Convolution(Link):
         self._memory = memory
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
-        _refuse_other_channels(inputs, self._layer.in_channels)
+        layer = self._layer
+        _refuse_other_channels(inputs, layer.in_channels)
         rows, columns = self._sides(inputs)
-        outputs = self._memory.empty(
-            len(inputs), self._layer.out_channels, rows.results, columns.results, LANES
-        )
-        walks = self._walks(walks_forward, inputs)
-        bias = None if self._layer.bias is None else self._layer.bias.detach()
-        kernels = self._layer.weight.detach().contiguous()
-        batch = walks.over(len(inputs))
-        run("correlate", batch, walks.walks, walks.taps, inputs, kernels, bias, outputs)
+        outputs = self._memory.empty(len(inputs), layer.out_channels, rows.results, columns.results, LANES)
+        bias = None if layer.bias is None else layer.bias.detach()
+        self._correlate(self._walks(walks_forward, inputs), inputs, bias, outputs)
         return outputs, (inputs,)
 
     def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
         (inputs,) = kept
         gradients = self._memory.empty(*inputs.shape)
-        walks = self._walks(walks_back, inputs)
-        kernels = self._layer.weight.detach().contiguous()
-        batch = walks.over(len(inputs))
-        run("correlate", batch, walks.walks, walks.taps, backprops, kernels, None, gradients)
+        self._correlate(self._walks(walks_back, inputs), backprops, None, gradients)
         return gradients
+
+    def _correlate(self, walks: Walks, sources: Tensor, begin: Tensor | None, targets: Tensor) -> None:
+        kernels = self._layer.weight.detach().contiguous()
+
+        def some(part: slice) -> None:
+            images, results = sources[part], targets[part]
+            run(
+                "correlate", walks.over(len(images)), walks.walks, walks.taps, images, kernels, begin, results
+            )
+
+        by_blocks(some, len(sources), operations=self._operations(sources, targets))
 
     def _gradients(self, kept: Kept, backprops: Tensor) -> Gradients:
         (inputs,), layer = kept, self._layer
         walks, blocks = self._walks(walks_forward, inputs), len(inputs)
         samples = torch.empty(blocks, layer.weight.numel(), LANES)
-        run(
-            *("kernel_gradients", walks.over(blocks), walks.walks, walks.taps),
-            *(inputs, backprops, samples),
-        )
+
+        def some(part: slice) -> None:
+            images, slopes, gradients = inputs[part], backprops[part], samples[part]
+            batch = walks.over(len(images))
+            run("kernel_gradients", batch, walks.walks, walks.taps, images, slopes, gradients)
+
+        by_blocks(some, blocks, operations=self._operations(inputs, backprops))
         found: Gradients = {layer.weight: LanedGradients.of_all(samples, layer.weight)}
         if layer.bias is not None:
             sums = torch.empty(blocks, layer.out_channels, LANES)
             run("plane_sums", blocks * layer.out_channels, backprops[0, 0].numel() // LANES, backprops, sums)
             found[layer.bias] = LanedGradients.of_all(sums, layer.bias)
         return found
+
+    def _operations(self, sources: Tensor, targets: Tensor) -> int:
+        """Return about how many products one block takes, whichever way."""
+        pixels = min(sources[0, 0].numel(), targets[0, 0].numel())
+        return pixels * self._layer.weight.numel()
 
     def _walks(self, way: Callable[[int, int, Side, Side], Walks], inputs: Tensor) -> Walks:
         return way(self._layer.in_channels, self._layer.out_channels, *self._sides(inputs))
@@ -74,35 +88,6 @@ class _Convolution(Link):
         return [Side(size=a, kernel=b, stride=c, padding=d, dilation=e) for a, b, c, d, e in numbers]
 
 
-class _MaxPool(Link):
-    """The largest value of each window, or zero where it is less and a ReLU was before, or is behind."""
-
-    def __init__(self, layer: nn.MaxPool2d, memory: Memory, *, rectified: bool = False) -> None:
-        self._window, self._apart = pair(layer.kernel_size), pair(layer.stride)
-        self._rectified = rectified
-        self._memory = memory
-
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
-        windows = self._windows(inputs)
-        outputs = self._memory.empty(*inputs.shape[:2], windows.result_height, windows.result_width, LANES)
-        run("largest", windows, inputs, outputs)
-        return outputs, (inputs, outputs)
-
-    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
-        inputs, outputs = kept
-        gradients = self._memory.empty(*inputs.shape)
-        run("largest_back", self._windows(inputs), inputs, outputs, backprops, gradients)
-        return gradients
-
-    def _windows(self, inputs: Tensor) -> Windows:
-        blocks, channels, height, width, _ = inputs.shape
-        sides = zip((height, width), self._window, self._apart, strict=True)
-        results = [(size - window) // apart + 1 for size, window, apart in sides]
-        return Windows(
-            blocks * channels, height, width, *self._window, *self._apart, *results, self._rectified
-        )
-
-
 class _GroupNorm(Link):
     """Groups of channels brought to mean 0 and variance 1, then scaled and shifted channel by channel."""
 
@@ -113,11 +98,19 @@ class _GroupNorm(Link):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
         _refuse_other_channels(inputs, self._layer.num_channels)
-        groups, layer = self._groups(inputs), self._layer
-        normed, scales = self._memory.empty(*inputs.shape), self._memory.empty(groups.groups, LANES)
+        layer = self._layer
+        normed, scales = (
+            self._memory.empty(*inputs.shape),
+            self._memory.empty(len(inputs), layer.num_groups, LANES),
+        )
         outputs = self._memory.empty(*inputs.shape) if layer.affine else normed
         parameters = (layer.weight.detach(), layer.bias.detach()) if layer.affine else (None, None)
-        run("group_norm", groups, inputs, *parameters, normed, scales, outputs)
+
+        def some(part: slice) -> None:
+            results = normed[part], scales[part], outputs[part]
+            run("group_norm", self._groups(inputs[part]), inputs[part], *parameters, *results)
+
+        by_blocks(some, len(inputs), operations=3 * inputs[0].numel())
         return outputs, (normed, scales)
 
     def back(self, kept: Kept, backprops: Tensor, *, wanted: bool) -> tuple[Tensor, Gradients]:
@@ -125,10 +118,13 @@ class _GroupNorm(Link):
         gradients = self._memory.empty(*normed.shape)
         of_weight, of_bias = (torch.empty(*normed.shape[:2], LANES) for _ in range(2))
         weight = layer.weight.detach() if layer.affine else None
-        run(
-            *("group_norm_back", self._groups(normed), normed, scales, weight, backprops),
-            *(gradients, of_weight, of_bias),
-        )
+
+        def some(part: slice) -> None:
+            known = normed[part], scales[part], weight, backprops[part]
+            results = gradients[part], of_weight[part], of_bias[part]
+            run("group_norm_back", self._groups(normed[part]), *known, *results)
+
+        by_blocks(some, len(normed), operations=3 * normed[0].numel())
         if weight is None:
             return gradients, {}
         return gradients, {
@@ -145,36 +141,6 @@ class _GroupNorm(Link):
         return Groups(blocks * layer.num_groups, layer.num_groups, channels, height * width, layer.eps)
 
 
-class _Relu(Link):
-    """max(0, x)."""
-
-    def __init__(self, _: nn.ReLU, memory: Memory) -> None:
-        self._memory = memory
-
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
-        outputs = torch.clamp_min(inputs, 0.0, out=self._memory.empty(*inputs.shape))
-        return outputs, (outputs,)
-
-    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
-        return backprops.mul_(kept[0] > 0)
-
-
-class _Tanh(Link):
-    """tanh(x)."""
-
-    def __init__(self, _: nn.Tanh, memory: Memory) -> None:
-        self._memory = memory
-
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
-        outputs = torch.tanh(inputs, out=self._memory.empty(*inputs.shape))
-        return outputs, (outputs,)
-
-    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
-        gradient = self._memory.empty(*backprops.shape)
-        back: Tensor = torch.ops.aten.tanh_backward.grad_input(backprops, kept[0], grad_input=gradient)
-        return back
-
-
 def _refuse_other_channels(images: Tensor, channels: int) -> None:
     """A kernel would read past the end of what has fewer channels than its layer."""
     if images.shape[1] != channels:
@@ -185,17 +151,12 @@ def _is_plain_convolution(layer: nn.Conv2d) -> bool:
     return layer.groups == 1 and even_zeros(layer) is not None
 
 
-def _is_plain_pool(layer: nn.MaxPool2d) -> bool:
-    bare = (pair(layer.padding), pair(layer.dilation)) == ((0, 0), (1, 1))
-    return bare and not layer.ceil_mode and not layer.return_indices
-
-
 _KINDS: dict[type[nn.Module], tuple[Callable[[Any], bool], Callable[[Any, Memory], Link]]] = {
     nn.Conv2d: (_is_plain_convolution, _Convolution),
     nn.GroupNorm: (lambda _: True, _GroupNorm),
-    nn.MaxPool2d: (_is_plain_pool, _MaxPool),
-    nn.ReLU: (lambda _: True, _Relu),
-    nn.Tanh: (lambda _: True, _Tanh),
+    nn.MaxPool2d: (is_plain_pool, LanedMaxPool),
+    nn.ReLU: (lambda _: True, lambda _, memory: LanedActivation("rectify", memory)),
+    nn.Tanh: (lambda _: True, lambda _, memory: LanedActivation("hyperbolic", memory)),
 }
 
 
@@ -207,7 +168,9 @@ def laned_link(layers: Sequence[nn.Module], memory: Memory) -> tuple[Link, int] 
         memory: for what lasts no longer than a batch.
     """
     first, *rest = layers
-    if type(first) is nn.ReLU and rest and type(rest[0]) is nn.MaxPool2d and _is_plain_pool(rest[0]):
-        return _MaxPool(rest[0], memory, rectified=True), 2
-    suits, link = _KINDS.get(type(first), (lambda _: False, _Relu))
+    if type(first) is nn.ReLU and rest and type(rest[0]) is nn.MaxPool2d and is_plain_pool(rest[0]):
+        return LanedMaxPool(rest[0], memory, rectified=True), 2
+    if type(first) not in _KINDS:
+        return None
+    suits, link = _KINDS[type(first)]
     return (link(first, memory), 1) if suits(first) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from client.gradients.lanes.layout import LANES, Memory, into_lanes, out_of_lanes
@@ -33,8 +34,11 @@ class LanedPart(Link):
 
     @property
     def most_at_once(self) -> int:
-        """So many records' gradients stay near the processor until they are clipped and added up."""
-        return LANES * max(1, _NEAR // (LANES * self._values))
+        """So many records' gradients stay near the processor until they are clipped and added up.
+
+        They are at least a block for each thread that PyTorch may use.
+        """
+        return LANES * max(torch.get_num_threads(), _NEAR // (LANES * self._values))
 
     @classmethod
     def of(cls, layers: list[nn.Module]) -> tuple[LanedPart | None, int]:

@@ -16,6 +16,7 @@ from client.gradients.lanes import LanedPart
 from client.gradients.lanes.layout import LANES, into_lanes, out_of_lanes
 from client.gradients.lanes.records import LanedGradients
 from client.gradients.records import DenseGradients, RecordGradients
+from client.kernels import parallel
 from common.models import build_model
 
 pytestmark = pytest.mark.skipif(not kernels.at_hand(), reason="the kernels were not built here")
@@ -146,6 +147,46 @@ def test_what_is_not_a_number_goes_through_a_pool(rectified: bool) -> None:
     assert not outputs[[0, 2]].isnan().any()
 
 
+@pytest.mark.parametrize("layer", [nn.ReLU(), nn.Tanh()])
+def test_activations_are_exact_everywhere(layer: nn.Module) -> None:
+    torch.manual_seed(0)
+    values = torch.cat(
+        [torch.linspace(-12, 12, 20_001), 10.0 ** torch.linspace(-30, 1, 3000), torch.zeros(1)]
+    )
+    special = torch.tensor([torch.inf, -torch.inf, torch.nan, 1e30, -1e30, -0.0, 0.625, -0.625])
+    images = torch.cat([values, -values, special])[None, None, None].repeat(2, 1, 1, 1)
+    same = nn.Conv2d(1, 1, 1, bias=False)
+    nn.init.dirac_(same.weight)
+    backprops = torch.randn_like(images)
+    with torch.no_grad():
+        outputs, _ = part_of(same, layer).forward(images)
+    exact = layer(images.double())
+    torch.testing.assert_close(outputs.double(), exact, rtol=3e-7, atol=1e-37, equal_nan=True)
+    finite = images.where(images.isfinite(), 0.0)
+    _, gradient, _ = both_ways(part_of(same, layer), finite, backprops)
+    inputs = finite.double().requires_grad_()
+    layer(inputs).backward(backprops.double())
+    torch.testing.assert_close(gradient.double(), inputs.grad, rtol=2e-6, atol=3e-7)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_change_no_bit(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    layers = nn.Sequential(
+        *(nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.Tanh(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(8, 6, 3), nn.ReLU()),
+    )
+    images, backprops = torch.randn(70, 3, 16, 16), torch.randn(70, 6, 6, 6)
+    outputs, gradient, found = both_ways(part_of(*layers), images, backprops)
+    monkeypatch.setattr(parallel, "_LITTLE", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    again, gradient_again, found_again = both_ways(part_of(*layers), images, backprops)
+    assert torch.equal(outputs, again)
+    assert torch.equal(gradient, gradient_again)
+    for parameter, each in found.items():
+        assert torch.equal(each.dense(), found_again[parameter].dense())
+
+
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("inner", [[], [nn.ReLU()], [nn.Tanh()], [nn.Tanh(), nn.MaxPool2d(2)]])
@@ -236,8 +277,14 @@ def test_images_of_other_channels_are_refused() -> None:
             part_of(*layers).forward(torch.randn(2, 2, 8, 8))
 
 
-@pytest.mark.parametrize(("name", "most"), [("cnn", 1456), ("cnn-tanh", LANES), ("linear", None)])
-def test_large_gradients_are_taken_in_parts(name: str, most: int | None) -> None:
+@pytest.mark.parametrize(
+    ("name", "threads", "most"),
+    [("cnn", 1, 1456), ("cnn-tanh", 1, LANES), ("cnn-tanh", 3, 3 * LANES), ("linear", 1, None)],
+)
+def test_large_gradients_are_taken_in_parts(
+    name: str, threads: int, most: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     linear = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     model = linear if name == "linear" else build_model(name, num_classes=10)
     chain = LayerChain.of(model)

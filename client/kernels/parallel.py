@@ -1,0 +1,44 @@
+"""Blocks of records on several cores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import torch
+
+_LITTLE = 2**21
+"""Operations that another thread would need longer to begin with than to do."""
+
+_threads: ThreadPoolExecutor
+
+
+def _begin() -> None:
+    global _threads  # noqa: PLW0603 - a forked process has this one, and none of its threads
+    _threads = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="kernels")
+
+
+_begin()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin)
+
+
+def by_blocks(task: Callable[[slice], None], blocks: int, *, operations: int) -> None:
+    """Do something for all blocks, on as many threads as PyTorch may use where it is worth it.
+
+    Args:
+        task: what to do for some blocks that follow one another; results are the same however they are cut.
+        blocks: how many there are, at least one.
+        operations: about how many numbers one block's work multiplies or reads.
+    """
+    parts = min(torch.get_num_threads(), blocks, 1 + blocks * operations // _LITTLE)
+    bounds = [blocks * part // parts for part in range(parts + 1)]
+    first, *others = [slice(begin, end) for begin, end in pairwise(bounds)]
+    waiting = [_threads.submit(task, other) for other in others]
+    try:
+        task(first)
+    finally:
+        for each in waiting:
+            each.result()

@@ -1,0 +1,44 @@
+"""Work cut into blocks: all of it once, on no more threads than are permitted, and errors told."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+import torch
+
+from client.kernels.parallel import by_blocks
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("blocks", [1, 2, 5, 16])
+@pytest.mark.parametrize("operations", [1, 10**9])
+def test_every_block_is_done_once(threads, blocks, operations, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    done: list[slice] = []
+    by_blocks(done.append, blocks, operations=operations)
+    assert sorted(number for part in done for number in range(blocks)[part]) == list(range(blocks))
+    assert len(done) == (1 if operations == 1 else min(threads, blocks))
+
+
+def test_an_error_on_another_thread_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+
+    def fail_elsewhere(part: slice) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise OSError("elsewhere")
+
+    with pytest.raises(OSError, match="elsewhere"):
+        by_blocks(fail_elsewhere, 4, operations=10**9)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_forked_process_has_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    by_blocks(lambda _: None, 2, operations=10**9)  # the parent's thread has begun
+    process = os.fork()
+    if process == 0:
+        by_blocks(lambda _: None, 2, operations=10**9)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
