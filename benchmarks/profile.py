@@ -169,16 +169,16 @@ def section(found: dict[str, dict[str, dict[str, float]]], facts: dict[str, Any]
 INTRODUCTION = """\
 ## What a step is made of
 
-`python -m benchmarks.profile --page`: time in PyTorch's operations and in the compiled kernels on one thread, by
-PyTorch's profiler, in units of a plain step. The bars of FedLedger hold its noise.
+`python -m benchmarks.profile --page`: time in PyTorch's operations and in the compiled kernels on one
+thread, by PyTorch's profiler, in units of a plain step. The bars of FedLedger hold its noise.
 """
 REMAINS = """\
-With sixteen records side by side a record's gradient costs what the sum of the records' would, so that the kernels
-of a private step do the arithmetic of a plain one; they do it at 100 GFLOP/s and more of the about 115 that one core of this
-machine has, where the library reaches 30 to 90 on layers of so few channels. What remains beside it, for `cnn`, are small
-operations of PyTorch: losses, three linear layers, norms and sums, about half of its step. A next factor would need
-them in one call, and for 3 x 3 kernels on many channels less arithmetic (Winograd's products) or shorter numbers (bfloat16 on
-processors that have it).
+With sixteen records side by side a record's gradient costs what the sum of the records' would, so that the
+kernels of a private step do the arithmetic of a plain one; they do it at 100 GFLOP/s and more of the about
+115 that one core of this machine has, where the library reaches 30 to 90 on layers of so few channels. What
+remains beside it, for `cnn`, are small operations of PyTorch: losses, three linear layers, norms and sums,
+about half of its step. A next factor would need them in one call, and for 3 x 3 kernels on many channels
+less arithmetic (Winograd's products) or shorter numbers (bfloat16 on processors that have it).
 """
 
 
