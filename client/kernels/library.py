@@ -6,11 +6,17 @@ Without them the same numbers come from the library, to rounding.
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import torch
 from torch import Tensor
@@ -80,6 +86,22 @@ def _as_argument(value: Any) -> Any:
     return ctypes.byref(value) if isinstance(value, ctypes.Structure) else value
 
 
+def _builds(name: str) -> Iterator[Path]:
+    """Find the files of a build: beside this one, or in the installation if this one came in Flower's bundle.
+
+    A bundle holds source alone. What is installed beside it is another copy of the same program, or of
+    another version, which its revision tells.
+    """
+    yield from Path(__file__).parent.glob(f"{name}.*")
+    with suppress(PackageNotFoundError):
+        installed = distribution("fedledger")
+        kernels = [installed.locate_file("client/kernels")]
+        if origin := json.loads(installed.read_text("direct_url.json") or "{}").get("url"):
+            kernels.append(Path(url2pathname(urlsplit(origin).path)) / "client" / "kernels")
+        for folder in kernels:
+            yield from Path(str(folder)).glob(f"{name}.*")
+
+
 @cache
 def _library() -> ctypes.CDLL | None:
     if os.environ.get(SWITCH, "").lower() == "off":
@@ -87,11 +109,11 @@ def _library() -> ctypes.CDLL | None:
     build = _BUILDS.get(torch.backends.cpu.get_cpu_capability())
     if build is None or (build == "_plain" and platform.machine().lower() in _X86):
         return None
-    spec = find_spec(f"{__package__}.{build}")
-    if spec is None or spec.origin is None:
+    file = next(_builds(build), None)
+    if file is None:
         return None
     try:
-        library = ctypes.CDLL(spec.origin)
+        library = ctypes.CDLL(str(file))
     except OSError:
         return None
     if library.revision() != _REVISION:

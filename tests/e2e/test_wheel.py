@@ -56,7 +56,10 @@ def test_it_holds_every_file_of_the_packages(wheel):
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert held == expected
     kinds = {Path(name).suffix for name in held}
-    assert kinds == {".py", ".j2", ".css", ".json"}
+    assert kinds - {".so"} == {".py", ".j2", ".css", ".json", ".c", ".h"}
+    assert {name for name in held if name.endswith(".so")} == {
+        name for name in held if name.startswith("client/kernels/_") and "." in Path(name).stem
+    }
 
 
 def test_it_holds_the_source_of_the_bundle_that_travels_to_clients(wheel, tree):

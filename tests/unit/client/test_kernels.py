@@ -6,7 +6,6 @@ import hashlib
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -34,7 +33,7 @@ def test_a_change_of_the_source_is_a_change_of_the_revision() -> None:
 def test_what_was_built_for_this_processor_is_used() -> None:
     capability = torch.backends.cpu.get_cpu_capability()
     name = library._BUILDS.get(capability)
-    if capability == "DEFAULT" or name is None or find_spec(f"client.kernels.{name}") is None:
+    if capability == "DEFAULT" or name is None or not list(FOLDER.glob(f"{name}.*")):
         pytest.skip("nothing was built for this processor")
     assert kernels.at_hand()
 
@@ -49,6 +48,19 @@ def test_they_can_be_switched_off(setting: str, at_hand: str) -> None:
         [sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert said.stdout.strip() == str(not setting and kernels.at_hand())
+
+
+@built
+def test_source_alone_as_in_a_bundle_finds_what_is_installed(tmp_path: Path) -> None:
+    for file in ROOT.glob("client/**/*.py"):
+        copy = tmp_path / file.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(file.read_bytes())
+    program = "from client import kernels; print(kernels.__file__, kernels.at_hand())"
+    said = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.split() == [str(tmp_path / "client" / "kernels" / "__init__.py"), "True"]
 
 
 def test_another_revision_is_left_aside(monkeypatch: pytest.MonkeyPatch) -> None:
