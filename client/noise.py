@@ -83,8 +83,9 @@ class ChaChaStream:
         """Return `count` independent standard normal values, float32 [count], on the CPU.
 
         Box and Muller's method: radii of 52-bit uniforms, so that no value exceeds 8.5 in size, which the
-        ideal does with a probability of 2e-17, and angles of 32 bits. What single precision leaves out is no
-        larger than the grid of `GaussianNoise`; add values by it, which takes away what last digits tell.
+        ideal does with a probability of 2e-17, and angles of 32 bits. What single precision leaves out is
+        a few millionths at most, the size of the grid of `GaussianNoise`; add values by it, which takes away
+        what last digits tell.
         """
         values = torch.empty(count + count % 2)
         for start in range(0, len(values), _BLOCK_VALUES):

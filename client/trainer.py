@@ -74,7 +74,7 @@ class DPTrainer:
     """Trains one model after another on one worker thread; what it computes depends on `fit` and its rule.
 
     Building it is slow, fitting again is not. Trainers on several threads share
-    nothing.
+    no state, only threads to draw noise and to compute on.
 
     Args:
         model: the network, without batch normalisation; the trainer takes it over.

@@ -272,6 +272,8 @@ def link_of(layer: nn.Module) -> Link | None:
     """Return a layer's link, or None where its own parameters need what no link knows."""
     if isinstance(layer, nn.Conv2d) and even_zeros(layer) is None:
         return None
+    if isinstance(layer, nn.GroupNorm) and layer.affine and layer.bias is None:
+        return None
     if type(layer) in _LINKS:
         return _LINKS[type(layer)](layer)
     return None if list(layer.parameters()) else _Free(layer)

@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+_PIECE = 512
+
 
 class RecordGradients(Protocol):
     """One parameter's gradient for each of b records."""
@@ -54,8 +56,7 @@ class DenseGradients(RecordGradients):
 
     def norms(self) -> Tensor:
         """Return the Euclidean norm of each record's gradient, [b]."""
-        norms: Tensor = torch.linalg.vector_norm(self.samples.flatten(start_dim=1), dim=1)
-        return norms
+        return row_norms(self.samples.flatten(start_dim=1))
 
     def weighted_sum(self, factors: Tensor) -> Tensor:
         """Return the sum over records of factor [b] times gradient, in the parameter's shape."""
@@ -96,8 +97,7 @@ class OuterProducts(RecordGradients):
 
     def norms(self) -> Tensor:
         """Return the Euclidean norm of each record's gradient, [b]."""
-        norms: Tensor = self.outputs.norm(dim=1) * self.inputs.norm(dim=1)
-        return norms
+        return row_norms(self.outputs) * row_norms(self.inputs)
 
     def weighted_sum(self, factors: Tensor) -> Tensor:
         """Return the sum over records of factor [b] times gradient, [rows, columns]."""
@@ -176,6 +176,24 @@ def add(first: RecordGradients | None, second: RecordGradients) -> RecordGradien
 def without_rows(rows: Tensor, unwanted: Tensor) -> Tensor:
     """Return rows [b, ...] with those that are marked, bool [b], replaced by zero."""
     return rows.masked_fill(unwanted.view(-1, *[1] * (rows.dim() - 1)), 0.0)
+
+
+def row_norms(rows: Tensor) -> Tensor:
+    """Return the Euclidean norms of rows [b, n], [b].
+
+    What is clipped by them must not be longer: a sum of many squares in single precision can come out too
+    small by a thousandth. So the norms of short pieces are put together, in double where the device has that.
+    """
+    whole = rows.shape[1] // _PIECE * _PIECE
+    if whole == 0:
+        norms: Tensor = torch.linalg.vector_norm(rows, dim=1)
+        return norms
+    pieces = torch.linalg.vector_norm(rows[:, :whole].reshape(len(rows), whole // _PIECE, _PIECE), dim=2)
+    rest = torch.linalg.vector_norm(rows[:, whole:], dim=1, keepdim=True)
+    together = torch.cat([pieces, rest], dim=1)
+    exact = together if rows.device.type == "mps" else together.double()
+    norms = torch.linalg.vector_norm(exact, dim=1)
+    return norms.to(rows.dtype)
 
 
 def parts_of(records: int, values_each: int, *, at_most: int) -> list[slice]:

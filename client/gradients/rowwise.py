@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from client.gradients.geometry import Geometry
-from client.gradients.records import RecordGradients, by_record, parts_of, without_rows
+from client.gradients.records import RecordGradients, by_record, parts_of, row_norms, without_rows
 
 _IN_HAND = 2**18
 """Numbers of spread images that are in hand at a time, so that they stay in a core's cache."""
@@ -63,8 +63,7 @@ class RowwiseKernels(RecordGradients):
 
     def norms(self) -> Tensor:
         """Return the Euclidean norm of each record's gradient, [b]."""
-        norms: Tensor = torch.linalg.vector_norm(self.samples.flatten(1), dim=1)
-        return norms
+        return row_norms(self.samples.flatten(1))
 
     def weighted_sum(self, factors: Tensor) -> Tensor:
         """Return the sum over records of factor [b] times gradient, in the kernel's shape."""

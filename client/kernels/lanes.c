@@ -5,17 +5,18 @@
  * what the gradient of their sum would cost: no record's number is added to another's before its norm is known.
  *
  * All numbers are float32, all tensors contiguous. Nothing is allocated and nothing is kept. What is not finite in a
- * record spoils its own lane and no other.
+ * record, or in a lane that holds none, spoils its own lane and no other.
  */
 #include <string.h>
 
 #include "vectors.h"
 
-#define REVISION 1
+#define REVISION 2
 #define LANES 16
 
 #define MOST_CHANNELS 4
 #define PLACES 6
+#define FEW 32
 
 /* Which of these functions there are, and what they do: raised with every change. */
 EXPORTED int revision(void) { return REVISION; }
@@ -207,20 +208,27 @@ EXPORTED void plane_sums(Size planes, Size pixels, const float *images, float *s
     }
 }
 
-/* squares [blocks, LANES]: the sum of the squares of each record's values [blocks, values, LANES]. */
+/* squares [blocks, LANES]: the sum of the squares of each record's values [blocks, values, LANES]. What is clipped by
+ * it must not have a larger norm: few values are added in single precision before double takes over. */
 EXPORTED void squares(Size blocks, Size values, const float *gradients, float *squares) {
   for (Size block = 0; block < blocks; block++, gradients += values * LANES, squares += LANES)
     for (Size lane = 0; lane < LANES; lane += WIDTH) {
-      Vector sum[4] = {all(0), all(0), all(0), all(0)};
-      for (Size value = 0; value < values; value++) {
-        Vector each = at(gradients + value * LANES + lane);
-        sum[value & 3] += each * each;
+      Double total = {0};
+      for (Size first = 0; first < values; first += FEW) {
+        Size several = values - first < FEW ? values - first : FEW;
+        Vector sum[4] = {all(0), all(0), all(0), all(0)};
+        for (Size i = 0; i < several; i++) {
+          Vector each = at(gradients + (first + i) * LANES + lane);
+          sum[i & 3] += each * each;
+        }
+        total += __builtin_convertvector((sum[0] + sum[1]) + (sum[2] + sum[3]), Double);
       }
-      put(squares + lane, (sum[0] + sum[1]) + (sum[2] + sum[3]));
+      put(squares + lane, __builtin_convertvector(total, Vector));
     }
 }
 
-/* totals [values]: the sum over records of factor [blocks, LANES] times values [blocks, values, LANES]. */
+/* totals [values]: the sum over records of factor [blocks, LANES] times values [blocks, values, LANES]. A factor of zero
+ * leaves a lane out, whatever is in it. */
 EXPORTED void weighted_sum(Size blocks, Size values, const float *gradients, const float *factors, float *totals) {
   for (Size value = 0; value < values; value += WIDTH) {
     Size several = values - value < WIDTH ? values - value : WIDTH;
@@ -230,7 +238,8 @@ EXPORTED void weighted_sum(Size blocks, Size values, const float *gradients, con
       for (Size lane = 0; lane < LANES; lane += WIDTH) {
         Vector factor = at(factors + block * LANES + lane);
         const float *from = gradients + (block * values + value) * LANES + lane;
-        for (Size i = 0; i < several; i++) square[i] += factor * at(from + i * LANES);
+        for (Size i = 0; i < several; i++)
+          square[i] += where(factor == 0, all(0), factor * at(from + i * LANES));
       }
     transpose(square);
     Vector total = square[0];
@@ -373,6 +382,7 @@ EXPORTED void group_norm(const Groups *g, const float *images, const float *weig
       drift /= all(values);
       mean += drift;
       variance = variance / all(values) - drift * drift;
+      variance = where(variance < 0, all(0), variance);
       Vector scale = all(1) / root(variance + all(g->tiny));
       put(scales + group * LANES + lane, scale);
       Size channel = group % g->groups_of_record * g->channels;

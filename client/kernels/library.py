@@ -12,6 +12,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -24,36 +25,37 @@ from torch import Tensor
 SWITCH = "FEDLEDGER_KERNELS"
 """Environment variable: "off" leaves the compiled kernels aside."""
 
-_REVISION = 1
-"""Of lanes.c: another one's results, or arguments, may be others."""
+_REVISION = 2
+"""Of the sources: another one's results, or arguments, may be others."""
 _BUILDS = {"AVX512": "_avx512", "AVX2": "_avx2", "DEFAULT": "_plain"}
 """By what the library says of the processor; the last is too slow on those that others are for."""
 _X86 = ("x86_64", "amd64")
 
 
 _ARGUMENTS = {
-    "into_lanes": "nnpp",
-    "out_of_lanes": "nnpp",
-    "correlate": "ppppppp",
-    "kernel_gradients": "pppppp",
-    "plane_sums": "nnpp",
-    "rectify": "nnpp",
-    "rectify_back": "nnppp",
-    "hyperbolic": "nnpp",
-    "hyperbolic_back": "nnppp",
-    "squares": "nnpp",
-    "weighted_sum": "nnppp",
-    "largest": "ppp",
-    "largest_back": "ppppp",
-    "group_norm": "ppppppp",
-    "group_norm_back": "pppppppp",
-    "normals": "nppp",
-    "onto_grid": "nppddp",
+    "into_lanes": "nnff",
+    "out_of_lanes": "nnff",
+    "correlate": "sssffff",
+    "kernel_gradients": "sssfff",
+    "plane_sums": "nnff",
+    "rectify": "nnff",
+    "rectify_back": "nnfff",
+    "hyperbolic": "nnff",
+    "hyperbolic_back": "nnfff",
+    "squares": "nnff",
+    "weighted_sum": "nnfff",
+    "largest": "sff",
+    "largest_back": "sffff",
+    "group_norm": "sffffff",
+    "group_norm_back": "sfffffff",
+    "normals": "nlif",
+    "onto_grid": "nffddf",
 }
-"""What each kernel takes: whole numbers of 64 bits (n), doubles (d) and arrays or structures (p)."""
+"""What each kernel takes: whole numbers (n), doubles (d), structures (s), and tensors of float32 (f), int32
+(i) or int64 (l)."""
 
-_NUMBERS = (torch.float32, torch.int32, torch.int64)
-_TYPES = {"n": ctypes.c_int64, "d": ctypes.c_double, "p": ctypes.c_void_p}
+_TENSORS = {"f": torch.float32, "i": torch.int32, "l": torch.int64}
+_TYPES = {"n": ctypes.c_int64, "d": ctypes.c_double}
 
 
 def at_hand() -> bool:
@@ -75,12 +77,14 @@ def run(name: str, *arguments: Tensor | ctypes.Structure | ctypes.Array[Any] | f
     library = _library()
     if library is None:
         raise RuntimeError("the compiled kernels are not at hand")
-    getattr(library, name)(*map(_as_argument, arguments))
+    kinds = _ARGUMENTS[name]
+    values = [_as_argument(*each) for each in zip(arguments, kinds, strict=True)]
+    getattr(library, name)(*values)
 
 
-def _as_argument(value: Any) -> Any:
+def _as_argument(value: Any, kind: str) -> Any:
     if isinstance(value, Tensor):
-        if not value.is_contiguous() or not value.is_cpu or value.dtype not in _NUMBERS:
+        if not value.is_contiguous() or not value.is_cpu or value.dtype != _TENSORS.get(kind):
             raise ValueError("a kernel takes tensors that are contiguous, on the CPU and of its type")
         return value.data_ptr()
     return ctypes.byref(value) if isinstance(value, ctypes.Structure) else value
@@ -92,14 +96,17 @@ def _builds(name: str) -> Iterator[Path]:
     A bundle holds source alone. What is installed beside it is another copy of the same program, or of
     another version, which its revision tells.
     """
-    yield from Path(__file__).parent.glob(f"{name}.*")
+    folders = [Path(__file__).parent]
     with suppress(PackageNotFoundError):
         installed = distribution("fedledger")
-        kernels = [installed.locate_file("client/kernels")]
-        if origin := json.loads(installed.read_text("direct_url.json") or "{}").get("url"):
-            kernels.append(Path(url2pathname(urlsplit(origin).path)) / "client" / "kernels")
-        for folder in kernels:
-            yield from Path(str(folder)).glob(f"{name}.*")
+        folders.append(Path(str(installed.locate_file("client/kernels"))))
+        origin = urlsplit(json.loads(installed.read_text("direct_url.json") or "{}").get("url", ""))
+        if origin.scheme == "file":
+            folders.append(Path(url2pathname(origin.path)) / "client" / "kernels")
+    for folder in folders:
+        for suffix in EXTENSION_SUFFIXES:
+            if (file := folder / f"{name}{suffix}").is_file():
+                yield file
 
 
 @cache
@@ -109,16 +116,20 @@ def _library() -> ctypes.CDLL | None:
     build = _BUILDS.get(torch.backends.cpu.get_cpu_capability())
     if build is None or (build == "_plain" and platform.machine().lower() in _X86):
         return None
-    file = next(_builds(build), None)
-    if file is None:
-        return None
+    return next(filter(None, map(_load, _builds(build))), None)
+
+
+def _load(file: Path) -> ctypes.CDLL | None:
+    """Load a build if it is one of this revision."""
     try:
         library = ctypes.CDLL(str(file))
-    except OSError:
+        revision = library.revision()
+    except (OSError, AttributeError):
         return None
-    if library.revision() != _REVISION:
+    if revision != _REVISION:
         return None
     for name, kinds in _ARGUMENTS.items():
         function = getattr(library, name)
-        function.argtypes, function.restype = [_TYPES[kind] for kind in kinds], None
+        function.argtypes = [_TYPES.get(kind, ctypes.c_void_p) for kind in kinds]
+        function.restype = None
     return library

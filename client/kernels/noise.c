@@ -30,8 +30,9 @@ EXPORTED void normals(Size pairs, const int64_t *words, const int32_t *turns, fl
     memcpy(&turn, turns + first, several * sizeof(int32_t));
     Vector radius = root(2 * exponential(word & ((1LL << BITS) - 1)));
     /* The angle is a number of quarter turns and a rest from -pi/4 to pi/4. */
-    Whole quarter = (Whole)(((turn >> 29) + 1) >> 1);
-    Vector x = __builtin_convertvector(turn - (quarter << 30), Vector) * 1.46291807926715968e-9f; /* pi / 2**31 */
+    Whole quarter = ((turn >> 29) + 1) >> 1;
+    Whole rest = (Whole)((Unsigned)turn - ((Unsigned)quarter << 30));
+    Vector x = __builtin_convertvector(rest, Vector) * 1.46291807926715968e-9f; /* pi / 2**31 */
     Vector q = x * x;
     Vector sine = x * (1 - q * (1.0f / 6 - q * (1.0f / 120 - q * (1.0f / 5040 - q * (1.0f / 362880)))));
     Vector cosine = 1 - q * (0.5f - q * (1.0f / 24 - q * (1.0f / 720 - q * (1.0f / 40320))));

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
 
 import torch
@@ -30,9 +30,12 @@ def by_blocks(task: Callable[[slice], None], blocks: int, *, operations: int) ->
 
     Args:
         task: what to do for some blocks that follow one another; results are the same however they are cut.
-        blocks: how many there are, at least one.
+            It must not come here again: its threads would wait for each other.
+        blocks: how many there are.
         operations: about how many numbers one block's work multiplies or reads.
     """
+    if not blocks:
+        return
     parts = min(torch.get_num_threads(), blocks, 1 + blocks * operations // _LITTLE)
     bounds = [blocks * part // parts for part in range(parts + 1)]
     first, *others = [slice(begin, end) for begin, end in pairwise(bounds)]
@@ -40,5 +43,6 @@ def by_blocks(task: Callable[[slice], None], blocks: int, *, operations: int) ->
     try:
         task(first)
     finally:
-        for each in waiting:
-            each.result()
+        wait(waiting)  # nothing is written any more when this returns, or raises
+    for each in waiting:
+        each.result()

@@ -34,6 +34,7 @@
 typedef int64_t Size;
 typedef float Vector __attribute__((vector_size(4 * WIDTH), aligned(4)));
 typedef int32_t Whole __attribute__((vector_size(4 * WIDTH), aligned(4)));
+typedef uint32_t Unsigned __attribute__((vector_size(4 * WIDTH), aligned(4)));
 typedef int64_t Long __attribute__((vector_size(8 * WIDTH), aligned(8)));
 typedef double Double __attribute__((vector_size(8 * WIDTH), aligned(8)));
 

@@ -57,7 +57,13 @@ class Memory:
         self._used = 0
 
     def empty(self, *shape: int) -> Tensor:
-        """Return a tensor to be filled, float32."""
+        """Return a tensor to be filled, float32.
+
+        Raises:
+            RuntimeError: when a size is negative.
+        """
+        if min(shape) < 0:
+            raise RuntimeError(f"a tensor of {list(shape)} cannot be")
         begin, numbers = self._used, prod(shape)
         self._used += -(-numbers // LANES) * LANES
         if self._used > len(self._piece):

@@ -68,13 +68,13 @@ class _Convolution(Link):
         found: Gradients = {layer.weight: LanedGradients.of_all(samples, layer.weight)}
         if layer.bias is not None:
             sums = torch.empty(blocks, layer.out_channels, LANES)
-            run("plane_sums", blocks * layer.out_channels, backprops[0, 0].numel() // LANES, backprops, sums)
+            run("plane_sums", blocks * layer.out_channels, backprops.shape[2:-1].numel(), backprops, sums)
             found[layer.bias] = LanedGradients.of_all(sums, layer.bias)
         return found
 
     def _operations(self, sources: Tensor, targets: Tensor) -> int:
         """Return about how many products one block takes, whichever way."""
-        pixels = min(sources[0, 0].numel(), targets[0, 0].numel())
+        pixels = min(sources.shape[2:].numel(), targets.shape[2:].numel())
         return pixels * self._layer.weight.numel()
 
     def _walks(self, way: Callable[[int, int, Side, Side], Walks], inputs: Tensor) -> Walks:
@@ -85,7 +85,10 @@ class _Convolution(Link):
         numbers = zip(
             inputs.shape[2:4], layer.kernel_size, layer.stride, padding, layer.dilation, strict=True
         )
-        return [Side(size=a, kernel=b, stride=c, padding=d, dilation=e) for a, b, c, d, e in numbers]
+        sides = [Side(size=a, kernel=b, stride=c, padding=d, dilation=e) for a, b, c, d, e in numbers]
+        if min(side.results for side in sides) < 1:
+            raise RuntimeError(f"images of {list(inputs.shape[2:4])} are smaller than a kernel of {layer}")
+        return sides
 
 
 class _GroupNorm(Link):
@@ -110,7 +113,7 @@ class _GroupNorm(Link):
             results = normed[part], scales[part], outputs[part]
             run("group_norm", self._groups(inputs[part]), inputs[part], *parameters, *results)
 
-        by_blocks(some, len(inputs), operations=3 * inputs[0].numel())
+        by_blocks(some, len(inputs), operations=3 * inputs.shape[1:].numel())
         return outputs, (normed, scales)
 
     def back(self, kept: Kept, backprops: Tensor, *, wanted: bool) -> tuple[Tensor, Gradients]:
@@ -124,7 +127,7 @@ class _GroupNorm(Link):
             results = gradients[part], of_weight[part], of_bias[part]
             run("group_norm_back", self._groups(normed[part]), *known, *results)
 
-        by_blocks(some, len(normed), operations=3 * normed[0].numel())
+        by_blocks(some, len(normed), operations=3 * normed.shape[1:].numel())
         if weight is None:
             return gradients, {}
         return gradients, {
@@ -143,17 +146,24 @@ class _GroupNorm(Link):
 
 def _refuse_other_channels(images: Tensor, channels: int) -> None:
     """A kernel would read past the end of what has fewer channels than its layer."""
+    if images.dim() != 5:
+        raise RuntimeError(f"a batch of images has four dimensions, not {images.dim() - 1}")
     if images.shape[1] != channels:
         raise RuntimeError(f"images have {images.shape[1]} channels, and the layer is for {channels}")
 
 
 def _is_plain_convolution(layer: nn.Conv2d) -> bool:
-    return layer.groups == 1 and even_zeros(layer) is not None
+    zeros = even_zeros(layer)
+    return layer.groups == 1 and zeros is not None and min(zeros) >= 0
+
+
+def _is_plain_norm(layer: nn.GroupNorm) -> bool:
+    return not layer.affine or layer.bias is not None
 
 
 _KINDS: dict[type[nn.Module], tuple[Callable[[Any], bool], Callable[[Any, Memory], Link]]] = {
     nn.Conv2d: (_is_plain_convolution, _Convolution),
-    nn.GroupNorm: (lambda _: True, _GroupNorm),
+    nn.GroupNorm: (_is_plain_norm, _GroupNorm),
     nn.MaxPool2d: (is_plain_pool, LanedMaxPool),
     nn.ReLU: (lambda _: True, lambda _, memory: LanedActivation("rectify", memory)),
     nn.Tanh: (lambda _: True, lambda _, memory: LanedActivation("hyperbolic", memory)),

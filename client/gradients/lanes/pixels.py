@@ -27,7 +27,7 @@ class LanedMaxPool(Link):
         def some(part: slice) -> None:
             run("largest", self._windows(inputs[part]), inputs[part], outputs[part])
 
-        by_blocks(some, len(inputs), operations=inputs[0].numel())
+        by_blocks(some, len(inputs), operations=inputs.shape[1:].numel())
         return outputs, (inputs, outputs)
 
     def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
@@ -38,13 +38,15 @@ class LanedMaxPool(Link):
             tensors = [tensor[part] for tensor in (inputs, outputs, backprops, gradients)]
             run("largest_back", self._windows(tensors[0]), *tensors)
 
-        by_blocks(some, len(inputs), operations=2 * inputs[0].numel())
+        by_blocks(some, len(inputs), operations=2 * inputs.shape[1:].numel())
         return gradients
 
     def _windows(self, inputs: Tensor) -> Windows:
         blocks, channels, height, width, _ = inputs.shape
         sides = zip((height, width), self._window, self._apart, strict=True)
         results = [(size - window) // apart + 1 for size, window, apart in sides]
+        if min(results) < 1:
+            raise RuntimeError(f"images of {height} x {width} are smaller than a window of {self._window}")
         return Windows(
             blocks * channels, height, width, *self._window, *self._apart, *results, self._rectified
         )
@@ -75,7 +77,7 @@ class LanedActivation(Link):
 
 
 def _each_block(kernel: str, *tensors: Tensor) -> None:
-    values = tensors[0][0].numel()
+    values = tensors[0].shape[1:].numel()
 
     def some(part: slice) -> None:
         blocks = [tensor[part] for tensor in tensors]
@@ -87,4 +89,5 @@ def _each_block(kernel: str, *tensors: Tensor) -> None:
 def is_plain_pool(layer: nn.MaxPool2d) -> bool:
     """Say whether windows lie on pixels alone, none of them beyond the image."""
     bare = (pair(layer.padding), pair(layer.dilation)) == ((0, 0), (1, 1))
+    bare = bare and min(*pair(layer.kernel_size), *pair(layer.stride)) > 0
     return bare and not layer.ceil_mode and not layer.return_indices

@@ -10,8 +10,9 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from itertools import groupby
+from math import prod
 
 from client.gradients.lanes.layout import LANES
 from client.kernels.structures import Batch, Tap, Walk
@@ -105,7 +106,7 @@ class Walks:
         )
 
 
-@cache
+@lru_cache(maxsize=256)
 def walks_forward(channels: int, filters: int, rows: Side, columns: Side) -> Walks:
     """Return the walks from images [channels, H, W] to a convolution's results [filters, H', W']."""
     values = rows.kernel * columns.kernel
@@ -120,7 +121,7 @@ def walks_forward(channels: int, filters: int, rows: Side, columns: Side) -> Wal
     )
 
 
-@cache
+@lru_cache(maxsize=256)
 def walks_back(channels: int, filters: int, rows: Side, columns: Side) -> Walks:
     """Return the walks from the gradient of a convolution's results to that of its images."""
     values = rows.kernel * columns.kernel
@@ -154,6 +155,8 @@ def _walks(
         kernel_channel: numbers from one target channel's kernel to the next.
     """
     (_, source_height, source_width), (channels, height, across) = sources, targets
+    if max(prod(sources), prod(targets)) * LANES >= 2**31:
+        raise RuntimeError(f"images of {sources} or {targets} numbers are too large for the compiled kernels")
     walks: list[Walk] = []
     taps: list[Tap] = []
     for rows in down:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
 import pytest
 import torch
@@ -12,14 +13,14 @@ from client.kernels.parallel import by_blocks
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
-@pytest.mark.parametrize("blocks", [1, 2, 5, 16])
+@pytest.mark.parametrize("blocks", [1, 2, 5, 16, 0])
 @pytest.mark.parametrize("operations", [1, 10**9])
 def test_every_block_is_done_once(threads, blocks, operations, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     done: list[slice] = []
     by_blocks(done.append, blocks, operations=operations)
     assert sorted(number for part in done for number in range(blocks)[part]) == list(range(blocks))
-    assert len(done) == (1 if operations == 1 else min(threads, blocks))
+    assert len(done) == (min(1, blocks) if operations == 1 else min(threads, blocks))
 
 
 def test_an_error_on_another_thread_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,6 +32,21 @@ def test_an_error_on_another_thread_is_not_lost(monkeypatch: pytest.MonkeyPatch)
 
     with pytest.raises(OSError, match="elsewhere"):
         by_blocks(fail_elsewhere, 4, operations=10**9)
+
+
+def test_nothing_is_written_any_more_when_an_error_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    done = []
+
+    def task(part: slice) -> None:
+        if part.start < 2:
+            raise OSError("early")
+        time.sleep(0.2)
+        done.append(part)
+
+    with pytest.raises(OSError, match="early"):
+        by_blocks(task, 3, operations=10**9)
+    assert len(done) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")

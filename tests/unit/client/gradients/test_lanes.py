@@ -15,6 +15,7 @@ from client.gradients.chain import LayerChain
 from client.gradients.lanes import LanedPart
 from client.gradients.lanes.layout import LANES, into_lanes, out_of_lanes
 from client.gradients.lanes.records import LanedGradients
+from client.gradients.lanes.walks import Side, walks_forward
 from client.gradients.records import DenseGradients, RecordGradients
 from client.kernels import parallel
 from common.models import build_model
@@ -229,6 +230,62 @@ def test_a_record_that_is_not_finite_spoils_its_own_lane_alone() -> None:
         assert each.without(unusable).weighted_sum(torch.ones(18)).isfinite().all()
 
 
+def test_lanes_that_hold_no_record_add_nothing_whatever_comes_of_them() -> None:
+    torch.manual_seed(0)
+    part = part_of(
+        nn.Conv2d(3, 4, 3), nn.GroupNorm(4, 4, eps=0.0), nn.Tanh()
+    )  # 0 / 0 where there is no image
+    _, _, found = both_ways(part, torch.randn(15, 3, 8, 8), torch.randn(15, 4, 6, 6))
+    for each in found.values():
+        assert each.norms().isfinite().all()
+        assert each.weighted_sum(torch.ones(15)).isfinite().all()
+
+
+def test_a_variance_is_never_below_zero() -> None:
+    same = nn.Conv2d(4, 4, 1, bias=False)
+    nn.init.dirac_(same.weight)
+    for value in (333.3, 1000.7):
+        images = torch.full((1, 4, 224, 224), value)
+        outputs, _, _ = both_ways(part_of(same, nn.GroupNorm(1, 4)), images, torch.zeros_like(images))
+        assert outputs.isfinite().all()
+        assert outputs.abs().max() < 0.1
+
+
+@pytest.mark.parametrize("values", [36_864, 147_456, 2_359_296])
+def test_norms_are_not_too_small_however_many_values_there_are(values: int) -> None:
+    samples = torch.full((1, values), 64 * 2.4e-4)
+    samples[0, :4] = 64.0
+    exact = samples.double().norm(dim=1)
+    laned = LanedGradients(samples=into_lanes(samples), shape=samples.shape[1:], records=1)
+    for norms in (laned.norms(), DenseGradients(samples=samples).norms()):
+        assert (norms.double() / exact - 1).abs().item() < 5e-6
+
+
+def test_what_the_library_would_refuse_is_refused() -> None:
+    small, part = torch.randn(2, 2, 3, 7), part_of(nn.Conv2d(2, 3, 5))
+    with torch.no_grad():
+        part.forward(torch.randn(2, 2, 40, 40))
+        for images in (small, torch.randn(2, 2, 1, 1), torch.randn(2, 8, 6), torch.randn(2, 2, 8, 8, 8)):
+            with pytest.raises(RuntimeError):
+                part.forward(images)
+        with pytest.raises(RuntimeError, match="smaller than a window"):
+            part_of(nn.Conv2d(2, 3, 1), nn.MaxPool2d(4)).forward(small)
+        with pytest.raises(ValueError, match="of its type"):
+            part.forward(torch.ones(2, 2, 8, 8, dtype=torch.int32))
+    with pytest.raises(RuntimeError, match="too large"):
+        walks_forward(8200, 1, *2 * [Side(size=128, kernel=1, stride=1, padding=0, dilation=1)])
+
+
+def test_an_empty_batch_is_no_error() -> None:
+    layers = [nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.Tanh(), nn.MaxPool2d(2)]
+    outputs, gradient, found = both_ways(part_of(*layers), torch.ones(0, 3, 8, 8), torch.ones(0, 4, 3, 3))
+    assert outputs.shape == (0, 4, 3, 3)
+    assert gradient.shape == (0, 3, 8, 8)
+    for parameter, each in found.items():
+        assert len(each) == 0
+        assert torch.equal(each.weighted_sum(torch.ones(0)), torch.zeros_like(parameter))
+
+
 def test_gradients_outlive_the_next_batch_and_batches_may_differ_in_size() -> None:
     torch.manual_seed(0)
     layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.MaxPool2d(2))
@@ -259,6 +316,7 @@ def test_nothing_is_computed_that_is_not_wanted() -> None:
         [nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")],
         [nn.Linear(3, 4)],
         [nn.GroupNorm(1, 3), nn.ReLU()],
+        [nn.Conv2d(3, 4, 3, padding=-1)],
     ],
 )
 def test_other_layers_are_left_to_the_library(layers: list[nn.Module]) -> None:
@@ -269,6 +327,7 @@ def test_a_part_ends_where_a_layer_is_another() -> None:
     layers = [nn.Conv2d(3, 4, 3), nn.MaxPool2d(2, padding=1), nn.Flatten()]
     assert LanedPart.of(layers)[1] == 1
     assert LanedPart.of([nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()])[1] == 3
+    assert LanedPart.of([nn.Conv2d(3, 4, 3), nn.MaxPool2d(0, stride=1)])[1] == 1
 
 
 def test_images_of_other_channels_are_refused() -> None:
