@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from benchmarks.page import PAGE, in_words, machine, write_section
 from client import kernels
 from client.flat import FlatParameters
 from client.gradients import record_network
+from client.kernels.parallel import cores_for_kernels
 from client.noise import ChaChaStream, PrivateRandomness
 from client.optimizer import OptimizerSettings, PrivateOptimizer
 from client.trainer import quickest_layout
@@ -87,9 +88,10 @@ def ours(model: nn.Module, images: Tensor, labels: Tensor, stream: ChaChaStream 
     parts = list(zip(torch.split(images, some), torch.split(labels, some), strict=True))
 
     def step() -> None:
-        for part, of_part in parts:
-            optimizer.absorb(functional.cross_entropy(network(part), of_part, reduction="none"))
-        optimizer.finish_batch()
+        with cores_for_kernels() if network.most_at_once else nullcontext():
+            for part, of_part in parts:
+                optimizer.absorb(functional.cross_entropy(network(part), of_part, reduction="none"))
+            optimizer.finish_batch()
 
     return step
 

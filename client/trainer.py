@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -14,6 +15,7 @@ from torch.optim import Optimizer
 from client.drift import correct, pull_back
 from client.flat import FlatParameters
 from client.gradients import record_network
+from client.kernels.parallel import cores_for_kernels
 from client.noise import PrivateRandomness
 from client.optimizer import BatchOptimizer, OptimizerSettings, PlainOptimizer, PrivateOptimizer
 from client.sampling import PoissonSampler
@@ -168,13 +170,18 @@ class DPTrainer:
         optimizer = self._start(charge, randomness, correction)
         sampler = PoissonSampler(charge.num_examples, charge.sample_rate, randomness.sampling)
         generator = torch.Generator().manual_seed(int(randomness.augmentation.integers(1)[0] >> 1))
-        for _ in range(charge.mechanism.num_steps):
-            batch = torch.from_numpy(sampler.draw())
-            for chunk in torch.split(batch, self._chunk_size):
-                self._absorb(optimizer, data, chunk, generator)
-            optimizer.finish_batch()
+        with self._cores():
+            for _ in range(charge.mechanism.num_steps):
+                batch = torch.from_numpy(sampler.draw())
+                for chunk in torch.split(batch, self._chunk_size):
+                    self._absorb(optimizer, data, chunk, generator)
+                optimizer.finish_batch()
         trained = model_arrays(self._model)
         return LocalUpdate(arrays={name: trained[name] - arrays[name] for name in arrays})
+
+    def _cores(self) -> AbstractContextManager[None]:
+        """Leave the cores to kernels where they do most of the work."""
+        return cores_for_kernels() if self._network.most_at_once else nullcontext()
 
     def _absorb(
         self, optimizer: BatchOptimizer, data: Records, chunk: Tensor, generator: torch.Generator

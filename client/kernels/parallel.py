@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
@@ -13,6 +14,7 @@ _LITTLE = 2**21
 """Operations that another thread would need longer to begin with than to do."""
 
 _threads: ThreadPoolExecutor
+_permitted: int | None = None
 
 
 def _begin() -> None:
@@ -23,6 +25,32 @@ def _begin() -> None:
 _begin()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin)
+
+
+@contextmanager
+def cores_for_kernels() -> Iterator[None]:
+    """Let kernels use the cores that PyTorch would use, and PyTorch one of them.
+
+    PyTorch's threads wait for their next work at full speed, on the cores that a kernel could use meanwhile;
+    and what it computes beside kernels is too little to be shared out.
+    """
+    global _permitted  # noqa: PLW0603 - as PyTorch's own number of threads, it is the process's
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield
+        return
+    _permitted = threads
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _permitted = None
+
+
+def threads_for_kernels() -> int:
+    """Return how many threads kernels may use: as many as PyTorch."""
+    return _permitted or torch.get_num_threads()
 
 
 def by_blocks(task: Callable[[slice], None], blocks: int, *, operations: int) -> None:
@@ -36,7 +64,7 @@ def by_blocks(task: Callable[[slice], None], blocks: int, *, operations: int) ->
     """
     if not blocks:
         return
-    parts = min(torch.get_num_threads(), blocks, 1 + blocks * operations // _LITTLE)
+    parts = min(threads_for_kernels(), blocks, 1 + blocks * operations // _LITTLE)
     bounds = [blocks * part // parts for part in range(parts + 1)]
     first, *others = [slice(begin, end) for begin, end in pairwise(bounds)]
     waiting = [_threads.submit(task, other) for other in others]

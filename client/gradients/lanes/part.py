@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from client.gradients.lanes.layout import LANES, Memory, into_lanes, out_of_lanes
 from client.gradients.lanes.links import laned_link
 from client.gradients.lanes.records import LanedGradients
 from client.gradients.links import Gradients, Kept, Link, back_through
+from client.kernels.parallel import threads_for_kernels
 
 _NEAR = 2**22
 """Numbers of gradients that a processor's last cache has room for, beside all else."""
@@ -38,7 +38,7 @@ class LanedPart(Link):
 
         They are at least a block for each thread that PyTorch may use.
         """
-        return LANES * max(torch.get_num_threads(), _NEAR // (LANES * self._values))
+        return LANES * max(threads_for_kernels(), _NEAR // (LANES * self._values))
 
     @classmethod
     def of(cls, layers: list[nn.Module]) -> tuple[LanedPart | None, int]:

@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from client.kernels.parallel import by_blocks
+from client.kernels.parallel import by_blocks, cores_for_kernels, threads_for_kernels
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
@@ -47,6 +47,20 @@ def test_nothing_is_written_any_more_when_an_error_is_told(monkeypatch: pytest.M
     with pytest.raises(OSError, match="early"):
         by_blocks(task, 3, operations=10**9)
     assert len(done) == 1
+
+
+def test_kernels_get_the_cores_and_give_them_back() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with cores_for_kernels():
+            assert (torch.get_num_threads(), threads_for_kernels()) == (1, 3)
+            done: list[slice] = []
+            by_blocks(done.append, 6, operations=10**9)
+            assert len(done) == 3
+        assert (torch.get_num_threads(), threads_for_kernels()) == (3, 3)
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
