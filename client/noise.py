@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from client import kernels
+from client.threads import Threads
 from common.errors import ConfigError
 
 NoiseSource = Literal["chacha20", "reproducible"]
@@ -33,17 +34,7 @@ _FRACTION = 2**52 - 1
 _ONE = 0x3FF << 52
 """A double's 52 bits of fraction, and those of its exponent where its value is from 1 to below 2."""
 
-_drawer: ThreadPoolExecutor
-
-
-def _begin_drawing() -> None:
-    global _drawer  # noqa: PLW0603 - a forked process has this one, and none of its threads
-    _drawer = ThreadPoolExecutor(thread_name_prefix="noise")
-
-
-_begin_drawing()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_drawing)
+_drawer = Threads("noise")
 
 
 class ChaChaStream:

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from client import kernels
 from client.gradients.lanes import LanedPart
-from client.gradients.links import Kept, Link, back_through, link_of
+from client.gradients.link import Kept, Link, back_through
+from client.gradients.links import link_of
 from client.gradients.records import RecordGradients
 
 

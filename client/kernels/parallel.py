@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
 
+from client.threads import Threads
+
 _LITTLE = 2**21
 """Operations that another thread would need longer to begin with than to do."""
 
-_threads: ThreadPoolExecutor
+_threads = Threads("kernels", most=os.cpu_count())
 _permitted: int | None = None
-
-
-def _begin() -> None:
-    global _threads  # noqa: PLW0603 - a forked process has this one, and none of its threads
-    _threads = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="kernels")
-
-
-_begin()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from client.gradients.lanes.layout import LANES, Memory
 from client.gradients.lanes.pixels import LanedActivation, LanedMaxPool, is_plain_pool
 from client.gradients.lanes.records import LanedGradients
 from client.gradients.lanes.walks import Side, Walks, walks_back, walks_forward
-from client.gradients.links import Gradients, Kept, Link
+from client.gradients.link import Gradients, Kept, Link
 from client.kernels import run
 from client.kernels.parallel import by_blocks
 from client.kernels.structures import Groups

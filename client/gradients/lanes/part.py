@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from client.gradients.lanes.layout import LANES, Memory, into_lanes, out_of_lanes
 from client.gradients.lanes.links import laned_link
 from client.gradients.lanes.records import LanedGradients
-from client.gradients.links import Gradients, Kept, Link, back_through
+from client.gradients.link import Gradients, Kept, Link, back_through
 from client.kernels.parallel import threads_for_kernels
 
 _NEAR = 2**22

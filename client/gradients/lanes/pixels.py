@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from client.gradients.lanes.layout import LANES, Memory
-from client.gradients.links import Kept, Link, pair
+from client.gradients.link import Kept, Link, pair
 from client.kernels import run
 from client.kernels.parallel import by_blocks
 from client.kernels.structures import Windows
