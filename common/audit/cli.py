@@ -104,7 +104,8 @@ def _clients(report: AuditReport) -> list[str]:
         return ["", f"The clients spent from {epsilon_text(min(spent), 4)} to {epsilon_text(max(spent), 4)}."]
     head = f"{'client':>6} {'images':>9} {'epsilon':>10} {'budget':>10} {'cross-check':>12} {'steps':>9}"
     rows = [
-        f"{client.partition_id:>6} {client.num_examples:>9,} {epsilon_text(client.epsilon, 4):>10} "
+        f"{client.partition_id:>6} {client.num_examples:>9,} "
+        f"{epsilon_text(client.epsilon, 4, budget=client.budget):>10} "
         f"{'none' if client.budget is None else budget_text(client.budget):>10} "
         f"{'-' if client.epsilon_rdp is None else epsilon_text(client.epsilon_rdp, 4):>12} {client.steps:>9,}"
         for client in report.clients

@@ -32,7 +32,8 @@ def client_bar(client: ClientReport, report: AuditReport) -> Markup:
     finite = [value.epsilon for value in report.clients if math.isfinite(value.epsilon)]
     scale = 1.04 * max([*finite, *report.budgets, 1e-9])
     limit = "no budget" if client.budget is None else f"budget {budget_text(client.budget)}"
-    name = f"Client {client.partition_id}: epsilon {epsilon_text(client.epsilon)}, {limit}"
+    spent = epsilon_text(client.epsilon, budget=client.budget)
+    name = f"Client {client.partition_id}: epsilon {spent}, {limit}"
     return spent_bar(client.epsilon, client.budget, scale, name, stop=True)
 
 

@@ -153,7 +153,7 @@ def headline(report: AuditReport) -> str:
 
 
 def _spent(report: AuditReport) -> str:
-    shown = epsilon_text(report.epsilon)
+    shown = epsilon_text(report.epsilon, budget=max(report.budgets, default=None))
     match report.budgets:
         case ():
             return f"Verified: no client spent more than epsilon {shown}"

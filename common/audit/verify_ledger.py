@@ -48,7 +48,7 @@ def check_spending(ledger: ClientLedger, spent: Spent) -> Iterator[Finding]:
     """Yield what a client's epsilon says against its budget and against the second calculation."""
     budget, who = ledger.view.genesis.budget_epsilon, f"Client {ledger.partition_id}"
     if budget is not None and spent.epsilon > budget * (1 + _ACCOUNTANT_TOLERANCE):
-        shown, limit = epsilon_text(spent.epsilon), budget_text(budget)
+        shown, limit = epsilon_text(spent.epsilon, budget=budget), budget_text(budget)
         text = f"{who} has spent epsilon {shown}, above its budget of {limit}."
         yield error("budget-exceeded", text, ledger.place)
     rdp = spent.epsilon_rdp

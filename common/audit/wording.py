@@ -11,20 +11,28 @@ CROSS_CHECK = "by RDP, coarser and expected above it"
 """What the second epsilon beside each claim is, wherever both are shown."""
 
 
-def epsilon_text(epsilon: float, decimals: int = 2) -> str:
-    """Round an epsilon up, never down; an infinite one is 'no limit'."""
+def epsilon_text(epsilon: float, decimals: int = 2, *, budget: float | None = None) -> str:
+    """Round an epsilon up, never down; an infinite one is 'no limit'.
+
+    Args:
+        epsilon: not negative.
+        decimals: at least so many.
+        budget: shown beside it, or None. What is within it is not shown above it, to however few decimals.
+    """
     if not math.isfinite(epsilon):
         return NO_LIMIT
-    step = Decimal(1).scaleb(-decimals)
-    return str(Decimal(repr(epsilon)).quantize(step, rounding=ROUND_CEILING))
+    digits = decimals if budget is None else max(decimals, _decimals(budget))
+    return str(Decimal(repr(epsilon)).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_CEILING))
 
 
 def budget_text(budget: float) -> str:
     """Write a budget with two decimals, or as many as it has."""
-    exact = Decimal(repr(budget))
-    exponent = exact.normalize().as_tuple().exponent
-    decimals = max(2, -exponent if isinstance(exponent, int) else 2)
-    return str(exact.quantize(Decimal(1).scaleb(-decimals)))
+    return str(Decimal(repr(budget)).quantize(Decimal(1).scaleb(-max(2, _decimals(budget)))))
+
+
+def _decimals(number: float) -> int:
+    exponent = Decimal(repr(number)).normalize().as_tuple().exponent
+    return -exponent if isinstance(exponent, int) else 0
 
 
 def percent_text(share: float | None, decimals: int = 1) -> str:

@@ -21,7 +21,8 @@ def group_bar(group: GroupPlan, plan: Plan) -> Markup:
     finite = [other.epsilon for other in plan.groups if math.isfinite(other.epsilon)]
     scale = 1.04 * max([*finite, group.budget or 0.0, 1e-9])
     limit = "no budget" if group.budget is None else f"budget {budget_text(group.budget)}"
-    name = f"{group.num_examples:,} examples: epsilon {epsilon_text(group.epsilon)}, {limit}"
+    spent = epsilon_text(group.epsilon, budget=group.budget)
+    name = f"{group.num_examples:,} examples: epsilon {spent}, {limit}"
     return spent_bar(group.epsilon, group.budget, scale, name, stop=True)
 
 

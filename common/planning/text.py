@@ -71,7 +71,7 @@ _COLUMNS = (
     ),
     _Column(
         name="epsilon",
-        write=lambda group: epsilon_text(group.epsilon, 4),
+        write=lambda group: epsilon_text(group.epsilon, 4, budget=group.budget),
         meaning="spent after the last round (PLD)",
     ),
     _Column(

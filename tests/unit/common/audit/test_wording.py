@@ -32,6 +32,23 @@ def test_an_epsilon_is_rounded_up(epsilon: float, decimals: int, text: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("epsilon", "budget", "decimals", "text"),
+    [
+        (0.00097, 0.001, 2, "0.001"),
+        (3.3625, 3.363, 2, "3.363"),
+        (1e-6, 5e-6, 4, "0.000001"),
+        (7.981, 8.0, 2, "7.99"),
+        (7.981, None, 2, "7.99"),
+        (0.0011, 0.001, 2, "0.002"),
+    ],
+)
+def test_what_is_within_a_budget_is_not_shown_above_it(
+    epsilon: float, budget: float | None, decimals: int, text: str
+) -> None:
+    assert epsilon_text(epsilon, decimals, budget=budget) == text
+
+
+@pytest.mark.parametrize(
     ("budget", "text"), [(8.0, "8.00"), (7.985, "7.985"), (0.5, "0.50"), (100.0, "100.00"), (1e-4, "0.0001")]
 )
 def test_a_budget_keeps_all_its_digits(budget: float, text: str) -> None:
