@@ -1,4 +1,4 @@
-"""A ServerApp that ends when the process that started it is gone."""
+"""Processes that end when the one that started them is gone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def end_with_parent() -> None:
 
     Without its SuperLink a run can go no further, yet Flower tries to reach it again without end, and the
     run's folder stays locked against resuming. The end is that of any crash: a run goes on from its
-    checkpoint.
+    checkpoint. SuperExec, which starts runs, tries without end as well, and may miss Flower's one signal.
     """
     threading.Thread(target=_watch, args=(os.getppid(),), name="lifeline", daemon=True).start()
 
@@ -26,6 +26,6 @@ def end_with_parent() -> None:
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_LOOK_SECONDS)
-    logging.getLogger("flwr").error("the process that started this run is gone: the run ends, to be resumed")
+    logging.getLogger("flwr").error("what started this process is gone: it ends, and a run is to be resumed")
     time.sleep(_GRACE_SECONDS)
     os._exit(ORPHANED)
