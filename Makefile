@@ -27,7 +27,7 @@ simulate: $(VENV)/.runtime
 	$(BIN)/fedledger simulate $(ARGS)
 
 test: $(VENV)/.development
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .

@@ -32,9 +32,3 @@ class FlatParameters:
             views.append(vector.as_strided(parameter.shape, strides, offset))
             offset += parameter.numel()
         return views
-
-    def collect_gradients(self, vector: Tensor) -> None:
-        """Make a vector of zeros the gradient of all, which autograd adds every parameter's gradient to."""
-        self.vector.grad = vector
-        for parameter, view in zip(self._parameters, self.split(vector), strict=True):
-            parameter.grad = view

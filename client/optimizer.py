@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer, RMSprop
 
 from client.flat import FlatParameters
-from client.gradients import RecordGradients, RecordNetwork
+from client.gradients import RecordGradients, RecordNetwork, SummingNetwork
 from client.noise import ChaChaStream, GaussianNoise
 from common.errors import ConfigError
 
@@ -75,8 +75,12 @@ class BatchOptimizer(Protocol):
     def network(self) -> Callable[[Tensor], Tensor]:
         """What losses are to be computed through: inputs to outputs."""
 
-    def absorb(self, losses: Tensor) -> None:
-        """Add the gradients of one chunk's losses [b * views] to the batch's sum."""
+    def absorb(self, losses: Tensor, *, alone: bool = False) -> None:
+        """Add the gradients of one chunk's losses [b * views] to the batch's sum.
+
+        Args:
+            alone: whether the batch has no other chunk.
+        """
 
     def finish_batch(self) -> None:
         """Step once with what was absorbed, also when that is nothing, and forget it."""
@@ -87,7 +91,7 @@ class PlainOptimizer:
 
     Args:
         optimizer: rule over `parameters.vector`.
-        network: whose losses these are.
+        network: whose losses these are, by the quickest way to sums of gradients.
         parameters: of the network.
         expected_batch_size: n * q, above 0.
         views: losses in a row that are of one record, which counts by their mean.
@@ -97,27 +101,52 @@ class PlainOptimizer:
         self,
         optimizer: Optimizer,
         *,
-        network: Callable[[Tensor], Tensor],
+        network: SummingNetwork,
         parameters: FlatParameters,
         expected_batch_size: float,
         views: int = 1,
     ) -> None:
         self.network = network
-        self._views = views
         self._optimizer = optimizer
-        self._expected_batch_size = expected_batch_size
-        self._sum = torch.zeros_like(parameters.vector.data)
-        parameters.collect_gradients(self._sum)
+        self._vector = parameters.vector
+        self._split = parameters.split
+        self._rate = _rate_alone(optimizer)
+        self._losses_each = expected_batch_size * views
+        self._is_done = False
 
-    def absorb(self, losses: Tensor) -> None:
-        """Add the gradients of one chunk to the batch's sum."""
-        (losses.sum() / self._views).backward()  # type: ignore[no-untyped-call]
+    def absorb(self, losses: Tensor, *, alone: bool = False) -> None:
+        """Add the gradients of one chunk, over the expected batch size, to the batch's sum.
+
+        Where the rule is to subtract them times a rate, those of a whole batch are subtracted at once: a
+        vector of their own would be written and read five times on the way.
+        """
+        loss = losses.sum() / self._losses_each
+        if alone and self._rate is not None:
+            self.network.add_gradients(-self._rate * loss, self._split(self._vector.data))
+            self._is_done = True
+            return
+        if self._vector.grad is None:
+            self._vector.grad = torch.zeros_like(self._vector.data)
+        self.network.add_gradients(loss, self._split(self._vector.grad))
 
     def finish_batch(self) -> None:
-        """Step once with the batch's sum over the expected batch size."""
-        self._sum.div_(self._expected_batch_size)
-        self._optimizer.step()
-        self._sum.zero_()
+        """Step once with the batch's sum."""
+        if not self._is_done:
+            if self._vector.grad is None:
+                self._vector.grad = torch.zeros_like(self._vector.data)
+            self._optimizer.step()
+            self._vector.grad.zero_()
+        self._is_done = False
+
+
+def _rate_alone(rule: Optimizer) -> float | None:
+    """Return the rate of a rule that subtracts the gradient times it and does no more; None of any other."""
+    settings = rule.param_groups[0]
+    if type(rule) is not SGD or settings["momentum"] or settings["weight_decay"] or settings["maximize"]:
+        return None
+    if rule._optimizer_step_pre_hooks or rule._optimizer_step_post_hooks:
+        return None
+    return float(settings["lr"])
 
 
 class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
@@ -171,7 +200,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
         self._sum = torch.zeros_like(self._vector.data)
         self._sums = parameters.split(self._sum)
 
-    def absorb(self, losses: Tensor) -> None:
+    def absorb(self, losses: Tensor, *, alone: bool = False) -> None:
         """Clip each record's gradient and add it to the batch's sum.
 
         Raises:

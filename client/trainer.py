@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from client.drift import correct, pull_back
 from client.flat import FlatParameters
-from client.gradients import record_network
+from client.gradients import record_network, summing_network
 from client.kernels.parallel import cores_for_kernels
 from client.noise import PrivateRandomness
 from client.optimizer import BatchOptimizer, OptimizerSettings, PlainOptimizer, PrivateOptimizer
@@ -113,6 +113,7 @@ class DPTrainer:
         self._model = quickest_layout(model.to(self._device)).train()
         self._parameters = FlatParameters(self._model)
         self._network = record_network(self._model)
+        self._summing_network = summing_network(self._model)
         self._loss = loss
         self._optimizer = optimizer
         self._transform = transform
@@ -173,8 +174,9 @@ class DPTrainer:
         with self._cores():
             for _ in range(charge.mechanism.num_steps):
                 batch = torch.from_numpy(sampler.draw())
-                for chunk in torch.split(batch, self._chunk_size):
-                    self._absorb(optimizer, data, chunk, generator)
+                chunks = torch.split(batch, self._chunk_size)
+                for chunk in chunks:
+                    self._absorb(optimizer, data, chunk, generator, len(chunks) == 1)
                 optimizer.finish_batch()
         trained = model_arrays(self._model)
         return LocalUpdate(arrays={name: trained[name] - arrays[name] for name in arrays})
@@ -184,26 +186,27 @@ class DPTrainer:
         return cores_for_kernels() if self._network.most_at_once else nullcontext()
 
     def _absorb(
-        self, optimizer: BatchOptimizer, data: Records, chunk: Tensor, generator: torch.Generator
+        self, optimizer: BatchOptimizer, data: Records, chunk: Tensor, generator: torch.Generator, alone: bool
     ) -> None:
         if not len(chunk):
             return
         chunk = chunk.repeat_interleave(self._views) if self._views > 1 else chunk
         images = self._transform(data.take(chunk), generator).to(self._device)
         labels = data.labels[chunk].to(self._device)
-        optimizer.absorb(self._loss(optimizer.network(images), labels))
+        optimizer.absorb(self._loss(optimizer.network(images), labels), alone=alone)
 
     def _start(
         self, charge: Charge, randomness: PrivateRandomness, correction: Arrays | None
     ) -> BatchOptimizer:
         """Return an optimiser without history, whatever became of the training before."""
         self._network.forget_batch()
+        self._summing_network.forget_batch()
         rule = self._rule(correction)
         expected_batch_size = float(charge.expected_batch_size)
         if not isinstance(charge.mechanism, PoissonGaussian):
             return PlainOptimizer(
                 rule,
-                network=self._model,
+                network=self._summing_network,
                 parameters=self._parameters,
                 expected_batch_size=expected_batch_size,
                 views=self._views,

@@ -25,6 +25,15 @@ def from_bytes(data: bytes) -> Arrays:
     return load(data)
 
 
+def same_bits(one: Arrays, other: Arrays) -> bool:
+    """Say whether arrays have the same names and shapes, and the same bits: then their digest is the same."""
+    return one.keys() == other.keys() and all(
+        value.shape == other[name].shape
+        and np.array_equal(value.view(np.uint32), other[name].view(np.uint32))
+        for name, value in one.items()
+    )
+
+
 def digest(arrays: Arrays) -> str:
     """Return the SHA-256 (hex) of the serialised arrays, so that `sha256sum model.safetensors` prints it."""
     return hashlib.sha256(to_bytes(arrays)).hexdigest()

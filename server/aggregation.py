@@ -9,6 +9,9 @@ from common.arrays import Arrays
 from common.errors import MessageError
 from common.protocol import Update
 
+_IN_HAND = 2**15
+"""Values that are added at a time, which stay near the processor."""
+
 
 class StreamingMean:
     """A weighted mean that holds one model, however many updates it takes.
@@ -25,8 +28,11 @@ class StreamingMean:
 
     def add(self, arrays: Arrays, weight: float) -> None:
         """Take in one update with its public weight, above 0."""
-        for name in self._sums:
-            self._sums[name] += weight * arrays[name].astype(np.float64)
+        for name, total in self._sums.items():
+            sums, values = total.reshape(-1), arrays[name].reshape(-1)
+            for start in range(0, len(sums), _IN_HAND):
+                part = slice(start, start + _IN_HAND)
+                sums[part] += np.multiply(values[part], weight, dtype=np.float64)
         self._weight += weight
 
     def mean(self) -> Arrays:

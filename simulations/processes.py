@@ -23,6 +23,7 @@ from typing import Self
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp.typing import ClientAppCallable
 
+from client.memory import keep_freed_memory
 from common.errors import RoundFailed
 from simulations.grid import adopt_identity, answer
 
@@ -161,6 +162,7 @@ def _serve(app: ClientAppCallable, pipe: Connection, parents: Connection, parent
     parents.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops in order
     _die_with(parent)
+    keep_freed_memory()
     log = _log_here()
     while True:
         try:

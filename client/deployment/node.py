@@ -145,17 +145,21 @@ class Node:
             process = self._process = _launch(self._options, access, secret_file)
             self._access, self._wanted_gone, self._asked = access, "", False
         try:
-            for line in process.stdout or ():
-                complaints.hear(line)
-                if any(sign in line for sign in MESSAGE_SIGNS):
-                    self._message_came()
-                if complaints.is_lame:
-                    with self._lock:
-                        self._ask_to_end(process)
+            self._listen(process, complaints)
             return self._ended(process), self._wanted_gone or complaints.reason
         finally:
             with self._lock:
                 self._access = self._process = None
+
+    def _listen(self, process: subprocess.Popen[str], complaints: Complaints) -> None:
+        """Hear what a SuperNode prints, to its end."""
+        for line in process.stdout or ():
+            complaints.hear(line)
+            if any(sign in line for sign in MESSAGE_SIGNS):
+                self._message_came()
+            if complaints.is_lame:
+                with self._lock:
+                    self._ask_to_end(process)
 
     def _ask_to_end(self, process: subprocess.Popen[str]) -> None:
         """Ask once: a second signal would end it before it has given its session back."""

@@ -77,14 +77,18 @@ def serve(options: ClientOptions) -> None:
         attendant = Attendant(_attendance(options, facts, lock))
         node = Node(_node_options(options, facts, state), attendant.message_came)
         with _until_asked_to_end(attendant):
-            try:
-                if attendant.open():
-                    node.start()
-                    attendant.run(node)
-            finally:
-                attendant.close()
-                node.stop()
+            _take_part(attendant, node)
         _log.info("ended as it was asked to")
+
+
+def _take_part(attendant: Attendant, node: Node) -> None:
+    try:
+        if attendant.open():
+            node.start()
+            attendant.run(node)
+    finally:
+        attendant.close()
+        node.stop()
 
 
 def facts_of(options: ClientOptions, state: Path) -> Facts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from client.gradients.network import RecordNetwork, record_network
+from client.gradients.network import RecordNetwork, SummingNetwork, record_network, summing_network
 from client.gradients.records import RecordGradients
 
-__all__ = ["RecordGradients", "RecordNetwork", "record_network"]
+__all__ = ["RecordGradients", "RecordNetwork", "SummingNetwork", "record_network", "summing_network"]

@@ -7,8 +7,10 @@ from torch import Tensor, nn
 
 from client import kernels
 from client.gradients.lanes import LanedPart
-from client.gradients.link import Kept, Link, back_through
+from client.gradients.link import Kept, Link, back_through, sum_back_through
 from client.gradients.links import link_of
+from client.gradients.matrices import FewVectors
+from client.gradients.pooled import PooledConvolution
 from client.gradients.records import RecordGradients
 
 
@@ -43,7 +45,8 @@ class LayerChain:
         owned = sum(len(list(layer.parameters())) for layer in layers)
         if owned > len(parameters) or not all(parameter.requires_grad for parameter in parameters):
             return None
-        links = _links_of(layers, parameters)
+        with_kernels = kernels.at_hand() and all(map(_suits_kernels, parameters))
+        links = _links_of(layers, with_kernels=with_kernels)
         return None if links is None else cls(links, parameters)
 
     @torch.no_grad()
@@ -71,18 +74,37 @@ class LayerChain:
             _, gradients = back_through(self._links, self._kept, backprops, wanted=False)
         return [gradients[parameter] for parameter in self._parameters]
 
+    def add_gradients(self, loss: Tensor, totals: list[Tensor]) -> None:
+        """Add a loss's gradient, which no record's is told from, to those of the parameters.
 
-def _links_of(layers: list[nn.Module], parameters: list[Tensor]) -> list[Link] | None:
-    """Return the links of layers in a row, of the first of them as one part with records side by side."""
-    part, number = None, 0
-    if kernels.at_hand() and all(map(_suits_kernels, parameters)):
-        part, number = LanedPart.of(layers)
-    links: list[Link] = [part] if part else []
-    for layer in layers[number:]:
-        link = link_of(layer)
+        Args:
+            loss: a number, from the outputs of the last forward pass.
+            totals: by parameter, in the model's order and of its shape.
+        """
+        (backprops,) = torch.autograd.grad(loss, self._outputs)
+        with torch.no_grad():
+            by_parameter = dict(zip(self._parameters, totals, strict=True))
+            sum_back_through(self._links, self._kept, backprops, by_parameter)
+
+
+def _links_of(layers: list[nn.Module], *, with_kernels: bool) -> list[Link] | None:
+    """Return the links of layers in a row.
+
+    Kernels take the first layers as one part with records side by side; or, where that is less work, what is
+    pooled at once.
+    """
+    links, taken = list[Link](), 0
+    if with_kernels and not any(PooledConvolution.of(layers[number:]) for number in range(len(layers))):
+        part, taken = LanedPart.of(layers)
+        links = [part] if part else []
+    while taken < len(layers):
+        pooled = PooledConvolution.of(layers[taken:]) if with_kernels else None
+        few = FewVectors.of(layers[taken]) if with_kernels else None
+        link = pooled or few or link_of(layers[taken])
         if link is None:
             return None
         links.append(link)
+        taken += 3 if pooled else 1
     return links
 
 

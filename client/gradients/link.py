@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from client.gradients.records import RecordGradients
@@ -14,6 +15,9 @@ Kept = tuple[Any, ...]
 """What a link's backward pass needs of its forward pass."""
 
 Gradients = dict[Tensor, RecordGradients]
+
+Totals = dict[Tensor, Tensor]
+"""By parameter, what its gradients' sum over records is added to: of its shape."""
 
 
 class Link(ABC):
@@ -36,6 +40,16 @@ class Link(ABC):
         """
         gradients = self._gradients(kept, backprops) if self.is_trained else {}
         return self._backward(kept, backprops) if wanted else backprops, gradients
+
+    def back_summed(self, kept: Kept, backprops: Tensor, totals: Totals, *, wanted: bool) -> Tensor:
+        """Add the sums of the own parameters' gradients to their totals; return the gradient of the inputs.
+
+        Totals may be the parameters themselves, which change by this then, after they have been used.
+        """
+        backprops, gradients = self.back(kept, backprops, wanted=wanted)
+        for parameter, each in gradients.items():
+            each.add_weighted_sum(torch.ones(len(each), device=parameter.device), totals[parameter])
+        return backprops
 
     @abstractmethod
     def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
@@ -61,7 +75,7 @@ def back_through(
         The gradient of the first link's inputs, if it is wanted, and those of all parameters.
     """
     gradients: Gradients = {}
-    first = 0 if wanted else next(number for number, link in enumerate(links) if link.is_trained)
+    first = 0 if wanted else _first_trained(links)
     for number in range(len(links) - 1, first - 1, -1):
         backprops, found = links[number].back(kept.pop(), backprops, wanted=wanted or number > first)
         gradients |= found
@@ -69,6 +83,18 @@ def back_through(
     return backprops, gradients
 
 
-def pair(side: int | tuple[int, int]) -> tuple[int, int]:
+def sum_back_through(links: Sequence[Link], kept: list[Kept], backprops: Tensor, totals: Totals) -> None:
+    """Go back likewise, to no more than the sums of the parameters' gradients, added to their totals."""
+    first = _first_trained(links)
+    for number in range(len(links) - 1, first - 1, -1):
+        backprops = links[number].back_summed(kept.pop(), backprops, totals, wanted=number > first)
+    kept.clear()
+
+
+def _first_trained(links: Sequence[Link]) -> int:
+    return next(number for number, link in enumerate(links) if link.is_trained)
+
+
+def pair(side: int | tuple[int, ...]) -> tuple[int, int]:
     """Return a number for each side of an image, as layers give them: one for both, or two."""
     return (side, side) if isinstance(side, int) else (side[0], side[1])

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from client.gradients.bare import Dropout, Flatten, Free, MaxPool, Relu, Tanh
 from client.gradients.geometry import even_zeros
 from client.gradients.layers import layer_gradients
-from client.gradients.link import Gradients, Kept, Link, pair
-from client.gradients.pooling import largest_of_four
+from client.gradients.link import Gradients, Kept, Link, Totals
 from client.gradients.records import DenseGradients
 
 _aten = torch.ops.aten
@@ -60,6 +60,18 @@ class _Convolution(Link):
 
     def _gradients(self, kept: Kept, backprops: Tensor) -> Gradients:
         return layer_gradients(self._layer, list(kept), backprops)
+
+    def back_summed(self, kept: Kept, backprops: Tensor, totals: Totals, *, wanted: bool) -> Tensor:
+        layer, (inputs,) = self._layer, kept
+        of_inputs, of_weight, of_bias = _aten.convolution_backward.default(
+            *(backprops, inputs, layer.weight, [layer.out_channels]),
+            *(layer.stride, even_zeros(layer), layer.dilation, False, [0, 0], layer.groups),
+            [wanted, True, layer.bias is not None],
+        )
+        totals[layer.weight].add_(of_weight)
+        if layer.bias is not None:
+            totals[layer.bias].add_(of_bias)
+        return of_inputs if wanted else backprops
 
 
 class _GroupNorm(Link):
@@ -111,96 +123,15 @@ def _sum_pixels(images: Tensor) -> Tensor:
     return images.sum(dim=list(range(2, images.dim()))) if images.dim() > 2 else images
 
 
-class _Relu(Link):
-    """max(0, x)."""
-
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
-        outputs = torch.relu(inputs)
-        return outputs, (outputs,)
-
-    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
-        gradient: Tensor = _aten.threshold_backward.default(backprops, kept[0], 0)
-        return gradient
-
-
-class _Tanh(Link):
-    """tanh(x)."""
-
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
-        outputs = torch.tanh(inputs)
-        return outputs, (outputs,)
-
-    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
-        gradient: Tensor = _aten.tanh_backward.default(backprops, kept[0])
-        return gradient
-
-
-class _MaxPool(Link):
-    """The largest value of each window."""
-
-    def __init__(self, layer: nn.MaxPool2d) -> None:
-        self._windows = tuple(
-            list(pair(side)) for side in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
-        )
-        self._ceil_mode = layer.ceil_mode
-
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
-        if self._in_squares_of_four and inputs.is_contiguous():
-            outputs, places = largest_of_four(inputs)
-        else:
-            outputs, places = _aten.max_pool2d_with_indices.default(inputs, *self._windows, self._ceil_mode)
-        return outputs, (inputs, places)
-
-    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
-        inputs, places = kept
-        gradient: Tensor = _aten.max_pool2d_with_indices_backward.default(
-            backprops, inputs, *self._windows, self._ceil_mode, places
-        )
-        return gradient
-
-    @property
-    def _in_squares_of_four(self) -> bool:
-        return self._windows == ([2, 2], [2, 2], [0, 0], [1, 1]) and not self._ceil_mode
-
-
-class _Flatten(Link):
-    """Some of a record's dimensions as one."""
-
-    def __init__(self, layer: nn.Flatten) -> None:
-        self._layer = layer
-
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
-        return self._layer(inputs), (inputs.shape,)
-
-    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
-        return backprops.reshape(kept[0])
-
-
-class _Free(Link):
-    """Any layer without parameters."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        self._layer = layer
-
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
-        with torch.enable_grad():
-            leaf = inputs.detach().requires_grad_()
-            outputs = self._layer(leaf)
-        return outputs.detach(), (leaf, outputs)
-
-    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
-        leaf, outputs = kept
-        return torch.autograd.grad(outputs, leaf, backprops)[0]
-
-
 _LINKS: dict[type[nn.Module], Callable[[Any], Link]] = {
     nn.Linear: _Linear,
     nn.Conv2d: _Convolution,
     nn.GroupNorm: _GroupNorm,
-    nn.ReLU: lambda _: _Relu(),
-    nn.Tanh: lambda _: _Tanh(),
-    nn.MaxPool2d: _MaxPool,
-    nn.Flatten: _Flatten,
+    nn.ReLU: lambda _: Relu(),
+    nn.Tanh: lambda _: Tanh(),
+    nn.MaxPool2d: MaxPool,
+    nn.Dropout: Dropout,
+    nn.Flatten: Flatten,
 }
 
 
@@ -212,4 +143,4 @@ def link_of(layer: nn.Module) -> Link | None:
         return None
     if type(layer) in _LINKS:
         return _LINKS[type(layer)](layer)
-    return None if list(layer.parameters()) else _Free(layer)
+    return None if list(layer.parameters()) else Free(layer)

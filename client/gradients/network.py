@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from client.gradients.chain import LayerChain
@@ -28,6 +29,48 @@ class RecordNetwork(Protocol):
         """Drop what an exception in the middle of a batch may have left behind."""
 
 
+class SummingNetwork(Protocol):
+    """Computes outputs, and then the gradient of a loss of all records."""
+
+    @property
+    def most_at_once(self) -> int | None:
+        """Beyond so many records a batch is quicker in parts; None where there is no such number."""
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Return the outputs of a batch, from which a loss is computed under autograd."""
+
+    def add_gradients(self, loss: Tensor, totals: list[Tensor]) -> None:
+        """Add the loss's gradient to totals, one for every trained parameter, in the model's order."""
+
+    def forget_batch(self) -> None:
+        """Drop what an exception in the middle of a batch may have left behind."""
+
+
+class AutogradNetwork:
+    """A network whose gradients are the library's own."""
+
+    most_at_once = None
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Return the outputs of a batch."""
+        outputs: Tensor = self._model(inputs)
+        return outputs
+
+    def add_gradients(self, loss: Tensor, totals: list[Tensor]) -> None:
+        """Add the loss's gradient to totals, one for every trained parameter, in the model's order."""
+        gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+        for total, gradient in zip(totals, gradients, strict=True):
+            if gradient is not None:
+                total.add_(gradient)
+
+    def forget_batch(self) -> None:
+        """Do nothing: what autograd holds is dropped with the outputs."""
+
+
 def record_network(model: nn.Module) -> RecordNetwork:
     """Return the quickest way to the gradients of a model's records: a chain where it is one, else hooks.
 
@@ -38,3 +81,8 @@ def record_network(model: nn.Module) -> RecordNetwork:
         NotImplementedError: when Opacus cannot give per-record gradients of the model.
     """
     return LayerChain.of(model) or PerExampleModule(model)
+
+
+def summing_network(model: nn.Module) -> SummingNetwork:
+    """Return the quickest way to a gradient that no record's is told from: a chain where it is one."""
+    return LayerChain.of(model) or AutogradNetwork(model)

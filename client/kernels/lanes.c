@@ -11,11 +11,9 @@
 
 #include "vectors.h"
 
-#define REVISION 2
+#define REVISION 3
 #define LANES 16
 
-#define MOST_CHANNELS 4
-#define PLACES 6
 #define FEW 32
 
 /* Which of these functions there are, and what they do: raised with every change. */
@@ -86,30 +84,6 @@ typedef struct {
 typedef struct {
   Size blocks, walks, channels, image_block, result_block, result_channel, kernel_channel;
 } Batch;
-
-/* How many of `left` to take next, so that all parts are at most `most` and nearly alike. */
-INLINE Size share(Size left, Size most) {
-  Size parts = (left + most - 1) / most;
-  return (left + parts - 1) / parts;
-}
-
-/* Do something with a constant for a number that is at most MOST_CHANNELS or PLACES, so that loops are unrolled. */
-#define FOR_CHANNELS(number, DO) \
-  switch (number) {              \
-    case 1: DO(1) break;         \
-    case 2: DO(2) break;         \
-    case 3: DO(3) break;         \
-    default: DO(4)               \
-  }
-#define FOR_PLACES(number, DO, CHANNELS) \
-  switch (number) {                      \
-    case 1: DO(CHANNELS, 1); break;      \
-    case 2: DO(CHANNELS, 2); break;      \
-    case 3: DO(CHANNELS, 3); break;      \
-    case 4: DO(CHANNELS, 4); break;      \
-    case 5: DO(CHANNELS, 5); break;      \
-    default: DO(CHANNELS, 6);            \
-  }
 
 INLINE void sums(const Batch *batch, const Walk *walk, const Tap *tap, const float *image, const float *kernel,
                  const float *begin, float *result, const Size channels, const Size places) {

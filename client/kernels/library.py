@@ -25,7 +25,7 @@ from torch import Tensor
 SWITCH = "FEDLEDGER_KERNELS"
 """Environment variable: "off" leaves the compiled kernels aside."""
 
-_REVISION = 2
+_REVISION = 3
 """Of the sources: another one's results, or arguments, may be others."""
 _BUILDS = {"AVX512": "_avx512", "AVX2": "_avx2", "DEFAULT": "_plain"}
 """By what the library says of the processor; the last is too slow on those that others are for."""
@@ -48,6 +48,12 @@ _ARGUMENTS = {
     "largest_back": "sffff",
     "group_norm": "sffffff",
     "group_norm_back": "sfffffff",
+    "pool_of_four": "sffi",
+    "pooled_back": "sfffifffli",
+    "winograd_kernels": "nff",
+    "winograd_pooled": "sffffif",
+    "matrix_forward": "nnnfff",
+    "matrix_back": "nnnnnfffff",
     "normals": "nlif",
     "onto_grid": "nffddf",
 }

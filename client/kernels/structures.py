@@ -40,6 +40,15 @@ class Windows(ctypes.Structure):
     )
 
 
+class Pooled(ctypes.Structure):
+    """A convolution whose results are pooled by fours."""
+
+    _fields_ = _fields(
+        ctypes.c_int64,
+        "records height width channels result_height result_width outputs rows columns down right band",
+    )
+
+
 class Groups(ctypes.Structure):
     """How channels are grouped."""
 

@@ -52,4 +52,31 @@ INLINE Vector root(Vector value) {
   return value;
 }
 
+#define MOST_CHANNELS 4
+#define PLACES 6
+
+/* How many of `left` to take next, so that all parts are at most `most` and nearly alike. */
+INLINE Size share(Size left, Size most) {
+  Size parts = (left + most - 1) / most;
+  return (left + parts - 1) / parts;
+}
+
+/* Do something with a constant for a number that is at most MOST_CHANNELS or PLACES, so that loops are unrolled. */
+#define FOR_CHANNELS(number, DO) \
+  switch (number) {              \
+    case 1: DO(1) break;         \
+    case 2: DO(2) break;         \
+    case 3: DO(3) break;         \
+    default: DO(4)               \
+  }
+#define FOR_PLACES(number, DO, CHANNELS) \
+  switch (number) {                      \
+    case 1: DO(CHANNELS, 1); break;      \
+    case 2: DO(CHANNELS, 2); break;      \
+    case 3: DO(CHANNELS, 3); break;      \
+    case 4: DO(CHANNELS, 4); break;      \
+    case 5: DO(CHANNELS, 5); break;      \
+    default: DO(CHANNELS, 6);            \
+  }
+
 #endif

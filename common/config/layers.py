@@ -6,6 +6,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,14 @@ def resolve(*layers: Mapping[str, Any]) -> RunConfig:
         raise ConfigError(_one_line(error)) from None
 
 
+@cache
+def _names() -> tuple[str, ...]:
+    """Return the full names of all settings."""
+    return tuple(RunConfig().flat())
+
+
 def _known(name: str) -> tuple[str, str]:
-    names = list(RunConfig().flat())
+    names = _names()
     if name in RunConfig.model_fields:
         keys = [full for full in names if full.startswith(f"{name}.")]
         raise ConfigError(f"{name} is a section, not a setting: set one of {', '.join(keys)}")

@@ -119,15 +119,20 @@ class _Wire:
     def available(self, begun: _Begun) -> Iterator[bytes]:
         """Yield the content of each object that is there, up to the first that is not."""
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
-            while begun.missing:
-                names = begun.missing[:_AT_A_TIME]
-                for name, content in zip(names, pool.map(self._pull, names), strict=True):
-                    begun.lost = begun.lost or content is None
-                    if not content:
-                        return
-                    begun.contents[name] = content
-                    begun.missing.remove(name)
-                    yield content
+            for name, content in self._pulled(begun.missing, pool):
+                begun.lost = begun.lost or content is None
+                if not content:
+                    return
+                begun.contents[name] = content
+                begun.missing.remove(name)
+                yield content
+
+    def _pulled(self, names: list[str], pool: ThreadPoolExecutor) -> Iterator[tuple[str, bytes | None]]:
+        """Ask for some objects at a time, and yield each with its content."""
+        wanted = list(names)
+        for first in range(0, len(wanted), _AT_A_TIME):
+            some = wanted[first : first + _AT_A_TIME]
+            yield from zip(some, pool.map(self._pull, some), strict=True)
 
     def _pull(self, name: str) -> bytes | None:
         """Return an object's content: empty while it is not there yet, None where it never will be."""

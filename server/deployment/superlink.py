@@ -183,13 +183,17 @@ class SuperLink:
         """Wait until it answers; False when it ended before, or took too long."""
         try:
             async with asyncio.timeout(_START_SECONDS), self.client(2.0) as client:
-                while not await _answers(client):
-                    if self._process is None or self._process.returncode is not None:
-                        return False
-                    await asyncio.sleep(0.1)
+                answers = await self._answers_while_it_runs(client)
         except TimeoutError:
             return False
-        self._metrics.superlink_up = 1
+        self._metrics.superlink_up = int(answers)
+        return answers
+
+    async def _answers_while_it_runs(self, client: httpx.AsyncClient) -> bool:
+        while not await _answers(client):
+            if self._process is None or self._process.returncode is not None:
+                return False
+            await asyncio.sleep(0.1)
         return True
 
 

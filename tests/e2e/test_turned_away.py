@@ -17,7 +17,7 @@ from tests.deployed_server import BIN, environment, wait_for
 from tests.live_gateway import LiveGateway, heard, live_gateway
 from tests.real_clients import free_port
 
-pytestmark = pytest.mark.xdist_group("deployment")
+pytestmark = pytest.mark.xdist_group("refusals")
 
 _NO_CA = "no TLS with 127.0.0.1: the two found no agreement (does it hold this server's CA"
 _STRANGER = "refused 127.0.0.1: key SHA256:"

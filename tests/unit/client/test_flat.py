@@ -54,16 +54,3 @@ def test_parts_of_a_vector_that_is_itself_a_part() -> None:
     assert sorted(torch.cat([view.flatten() for view in views]).tolist()) == list(
         range(100, 100 + len(parameters.vector))
     )
-
-
-def test_gradients_are_gathered_and_added_to() -> None:
-    model, plain = network(), network()
-    parameters, gathered = FlatParameters(model), torch.zeros(146)
-    parameters.collect_gradients(gathered)
-    images = torch.randn(5, 3, 4, 4)
-    for _ in range(2):
-        model(images).sum().backward()
-        plain(images).sum().backward()
-    for view, parameter in zip(parameters.split(gathered), plain.parameters(), strict=True):
-        torch.testing.assert_close(view, parameter.grad)
-    assert parameters.vector.grad is gathered

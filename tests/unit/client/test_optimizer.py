@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from client.flat import FlatParameters
-from client.gradients import record_network
+from client.gradients import record_network, summing_network
 from client.noise import ChaChaStream
 from client.optimizer import OptimizerSettings, PlainOptimizer, PrivateOptimizer
 from common.errors import ConfigError
@@ -117,9 +117,10 @@ def test_plain_steps_are_sums_over_the_expected_size() -> None:
     before = layer.weight.detach().clone()
     parameters = FlatParameters(layer)
     rule = SGD([parameters.vector], lr=1.0)
-    optimizer = PlainOptimizer(rule, network=layer, parameters=parameters, expected_batch_size=4.0)
-    optimizer.absorb(layer(torch.tensor([[30.0, 40.0]])).squeeze(1))
-    optimizer.absorb(layer(torch.tensor([[2.0, 0.0]])).squeeze(1))
+    network = summing_network(layer)
+    optimizer = PlainOptimizer(rule, network=network, parameters=parameters, expected_batch_size=4.0)
+    optimizer.absorb(network(torch.tensor([[30.0, 40.0]])).squeeze(1))
+    optimizer.absorb(network(torch.tensor([[2.0, 0.0]])).squeeze(1))
     optimizer.finish_batch()
     assert (before - layer.weight).tolist()[0] == pytest.approx([8.0, 10.0], rel=1e-5)
     optimizer.finish_batch()

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from common.arrays import digest, from_bytes, to_bytes
+from common.arrays import digest, from_bytes, same_bits, to_bytes
 
 ARRAYS = {"b": np.float32([[1, 2], [3, 4]]), "a": np.float32([0.5])}
 
@@ -29,3 +29,16 @@ def test_a_transposed_view_is_serialised_as_it_reads():
 def test_one_bit_changes_the_digest():
     changed = {**ARRAYS, "a": np.nextafter(ARRAYS["a"], np.float32(1))}
     assert digest(changed) != digest(ARRAYS)
+
+
+def test_the_same_bits_are_told_from_equal_numbers():
+    zero = {"w": np.zeros((2, 3), dtype=np.float32)}
+    below = {"w": -zero["w"]}
+    nan = {"w": np.full((2, 3), np.nan, dtype=np.float32)}
+    assert same_bits(zero, {"w": zero["w"].copy()})
+    assert same_bits(nan, {"w": nan["w"].copy()})
+    assert (zero["w"] == below["w"]).all()
+    assert not same_bits(zero, below)
+    assert not same_bits(zero, {"w": zero["w"].reshape(3, 2)})
+    assert not same_bits(zero, {"v": zero["w"]})
+    assert not same_bits(zero, {**zero, "v": zero["w"]})

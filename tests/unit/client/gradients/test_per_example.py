@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from client.gradients.chain import LayerChain
-from client.gradients.network import RecordNetwork, record_network
+from client.gradients.network import RecordNetwork, record_network, summing_network
 from client.gradients.per_example import PerExampleModule
 from client.gradients.records import DenseGradients, OuterProducts, add
 from common.models import build_model
@@ -81,6 +81,20 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
         nn.AvgPool2d(2, ceil_mode=True),
     ),
     "max-pool-of-negative-values": lambda: head(nn.Conv2d(3, 4, 3), nn.LogSigmoid(), nn.MaxPool2d((2, 3))),
+    "pooled": lambda: head(
+        nn.Conv2d(3, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, bias=False),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    ),
+    "pooled-stride-padding": lambda: head(
+        nn.Conv2d(3, 32, 1),
+        nn.Conv2d(32, 16, (3, 2), stride=(1, 2), padding=(2, 3)),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    ),
+    "dropout-of-nothing": lambda: head(nn.Conv2d(3, 4, 3), nn.Dropout(0.0)),
     "flatten-pixels": lambda: head(nn.Conv2d(3, 4, 3), nn.Flatten(2)),
     "norm-without-parameters": lambda: head(nn.Conv2d(3, 4, 3), nn.GroupNorm(1, 4, affine=False)),
     "norm-of-vectors": lambda: head(nn.Flatten(), nn.Linear(192, 6), nn.GroupNorm(1, 6)),
@@ -135,6 +149,17 @@ def test_gradients_are_those_of_each_record_alone(
     ]
     expected = dict(zip(parameters, map(torch.stack, zip(*singles, strict=True)), strict=True))
     torch.testing.assert_close(ours(model, images, labels, wrap), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_sums_over_all_records_are_those_of_autograd(name: str) -> None:
+    model, images, labels = build(name)
+    network, parameters = summing_network(model), list(model.parameters())
+    totals = [torch.ones_like(parameter) for parameter in parameters]
+    for part in (slice(0, 2), slice(2, RECORDS)):
+        network.add_gradients(losses(network(images[part]), labels[part]).sum() / 7, totals)
+    expected = torch.autograd.grad(losses(model(images), labels).sum() / 7, parameters)
+    torch.testing.assert_close(totals, [1 + gradient for gradient in expected], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS.keys() - NOT_FOR_OPACUS))

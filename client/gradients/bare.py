@@ -1,0 +1,117 @@
+"""The layers of a chain that have no parameters."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from client.gradients.link import Kept, Link, pair
+from client.gradients.pooling import largest_of_four
+
+_aten = torch.ops.aten
+
+
+class Relu(Link):
+    """max(0, x)."""
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
+        """Return the output, [b, ...], and what `back` needs."""
+        outputs = torch.relu(inputs)
+        return outputs, (outputs,)
+
+    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
+        gradient: Tensor = _aten.threshold_backward.default(backprops, kept[0], 0)
+        return gradient
+
+
+class Tanh(Link):
+    """tanh(x)."""
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
+        """Return the output, [b, ...], and what `back` needs."""
+        outputs = torch.tanh(inputs)
+        return outputs, (outputs,)
+
+    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
+        gradient: Tensor = _aten.tanh_backward.default(backprops, kept[0])
+        return gradient
+
+
+class MaxPool(Link):
+    """The largest value of each window."""
+
+    def __init__(self, layer: nn.MaxPool2d) -> None:
+        self._windows = tuple(
+            list(pair(side)) for side in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+        )
+        self._ceil_mode = layer.ceil_mode
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
+        """Return the output, [b, ...], and what `back` needs."""
+        if self._in_squares_of_four and inputs.is_contiguous():
+            outputs, places = largest_of_four(inputs)
+        else:
+            outputs, places = _aten.max_pool2d_with_indices.default(inputs, *self._windows, self._ceil_mode)
+        return outputs, (inputs, places)
+
+    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
+        inputs, places = kept
+        gradient: Tensor = _aten.max_pool2d_with_indices_backward.default(
+            backprops, inputs, *self._windows, self._ceil_mode, places
+        )
+        return gradient
+
+    @property
+    def _in_squares_of_four(self) -> bool:
+        return self._windows == ([2, 2], [2, 2], [0, 0], [1, 1]) and not self._ceil_mode
+
+
+class Dropout(Link):
+    """Some numbers left out by chance, the others made larger for it. Source: Srivastava et al. 2014."""
+
+    def __init__(self, layer: nn.Dropout) -> None:
+        self._layer = layer
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
+        """Return the output, [b, ...], and what `back` needs."""
+        left_out = self._layer.p if self._layer.training else 0.0
+        if not 0 < left_out < 1:
+            return inputs * (1.0 - left_out), (1.0 - left_out,)
+        factors = torch.empty_like(inputs).uniform_().ge_(left_out).mul_(1 / (1 - left_out))
+        return inputs * factors, (factors,)
+
+    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
+        gradient: Tensor = backprops * kept[0]
+        return gradient
+
+
+class Flatten(Link):
+    """Some of a record's dimensions as one."""
+
+    def __init__(self, layer: nn.Flatten) -> None:
+        self._layer = layer
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
+        """Return the output, [b, ...], and what `back` needs."""
+        return self._layer(inputs), (inputs.shape,)
+
+    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
+        return backprops.reshape(kept[0])
+
+
+class Free(Link):
+    """Any layer without parameters."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self._layer = layer
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
+        """Return the output, [b, ...], and what `back` needs."""
+        with torch.enable_grad():
+            leaf = inputs.detach().requires_grad_()
+            outputs = self._layer(leaf)
+        return outputs.detach(), (leaf, outputs)
+
+    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
+        leaf, outputs = kept
+        return torch.autograd.grad(outputs, leaf, backprops)[0]
