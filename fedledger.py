@@ -16,6 +16,7 @@ from common.audit import report_cli as reports
 from common.audit.cli import run as audit
 from common.code import code_digest
 from common.comparing.cli import compare
+from common.errors import HOW_TO_TRAIN
 from common.ledger import cli as ledgers
 from common.ledger import keys_cli as keys
 from common.mistakes import line_of
@@ -159,7 +160,7 @@ def _line_of(error: Exception) -> str:
         case click.ClickException():
             line = error.format_message()
         case ModuleNotFoundError() if error.name in TRAINING:
-            line = f"this needs {error.name}, which is not installed: pip install 'fedledger[train]'"
+            line = f"this needs {error.name}, which is not installed: {HOW_TO_TRAIN}"
         case _:
             line = line_of(error)
     return line

@@ -57,7 +57,7 @@ class Stopwatch(RunObserver):
         """Note how long a round took, evaluation included."""
         self.round_seconds.append(outcome.seconds)
 
-    def ended(self, state: RunState) -> None:
+    def ended(self, state: RunState, *, can_go_on: bool) -> None:
         """Note when training is over."""
         self.ended_at = self.elapsed
 

@@ -54,12 +54,14 @@ def describe(message: Message, context: Context) -> Message:
     """Store receipts, and answer with public facts: the partition's number, n and the ledger."""
     request = parse_describe_request(message)
     site = open_site(context)
+    if request.notice:
+        _log.warning("the server does not take this client's answer: %s", request.notice)
     _refuse_other_classes(request.classes, site.records.classes)
     keep_receipts(site.ledger, request.deliveries)
     description = Description(
         partition_id=site.partition_id,
         num_examples=len(site.records),
-        ledger_lines=site.ledger.view.lines[request.known_entries :],
+        ledger_lines=() if request.notice else site.ledger.view.lines[request.known_entries :],
         presence=site.ledger.prove_presence(request.run),
     )
     return _reply(message, description)

@@ -21,6 +21,9 @@ it may cross the wire.
 
 from __future__ import annotations
 
+HOW_TO_TRAIN = "in FedLedger's folder, pip install '.[train]'"
+"""How an installation that only audits gets what trains."""
+
 
 class FedLedgerError(Exception):
     """Base of every deliberate error; `code` is stable and safe to send to a server."""

@@ -43,6 +43,7 @@ def describe_request_record(request: DescribeRequest) -> RecordDict:
         "known-entries": request.known_entries,
         "deliveries": _pack_deliveries(request.deliveries),
         "classes": list(request.classes),
+        "notice": request.notice,
     }
     return RecordDict({FIELDS: ConfigRecord(fields)})
 
@@ -55,6 +56,7 @@ def parse_describe_request(message: Message) -> DescribeRequest:
         known_entries=fields.integer("known-entries"),
         deliveries=_read_deliveries(fields),
         classes=fields.lines("classes"),
+        notice=fields.line("notice"),
     )
 
 

@@ -56,12 +56,14 @@ class DescribeRequest:
         known_entries: ledger entries that the server already holds; the reply continues from there.
         deliveries: receipts that the client has not stored yet.
         classes: names of the model's outputs, in order; empty where they are not in question.
+        notice: why the client's last answer was not taken, for its own log; nothing is asked then.
     """
 
     run: str
     known_entries: int = 0
     deliveries: tuple[Delivery, ...] = ()
     classes: tuple[str, ...] = ()
+    notice: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

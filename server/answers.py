@@ -23,7 +23,8 @@ LASTING_REFUSALS = frozenset(
 class Answers:
     """Takes replies one by one, holding one model at a time.
 
-    A reply that is not what was agreed is dropped with its reason and never averaged.
+    A reply that is not what was agreed is dropped with its reason and never averaged; `not_taken` holds the
+    reasons by node, for these do not know them.
     """
 
     def __init__(self, state: RunState, strategy: FedAvg, drift: DriftCorrection | None = None) -> None:
@@ -35,6 +36,7 @@ class Answers:
         self.updates: dict[int, str] = {}
         self.clients: dict[int, ClientRecord] = {}
         self.refused: list[Refusal] = []
+        self.not_taken: dict[int, str] = {}
 
     @property
     def retired(self) -> dict[int, Refusal]:
@@ -52,6 +54,7 @@ class Answers:
             self._average(self._state.clients[partition_id], reply, asked)
         except FedLedgerError as error:
             self.refused.append(Refusal(partition_id=partition_id, code=error.code, reason=str(error)))
+            self.not_taken[self._state.clients[partition_id].node_id] = str(error)
 
     def _average(self, client: ClientRecord, reply: Reply, asked: Asked) -> None:
         if isinstance(reply, Refusal):

@@ -110,7 +110,7 @@ class RunDisplay:
     def ended(self, reason: str) -> None:
         """Say why the run is over."""
         self._bars.stop()
-        self._console.print(f"Training is over: {reason}.")
+        self._console.print(f"Training is over: {reason}.", soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Print what others say as it is, never as markup."""

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from common.errors import MessageError, NoAnswer
-from common.flower_internals.grid import Replies, Unreadable
-from common.messages import parse_reply
-from common.protocol import Refusal, Reply
+from common.flower_internals.grid import Interrupted, Replies, Unreadable
+from common.messages import describe_request_record, parse_reply
+from common.protocol import DescribeRequest, Refusal, Reply
 
 _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.05, 0.25, 1.3
 """Seconds between two looks for answers: each costs SuperLink what it lacks for the clients meanwhile."""
+
+_NOTICE_SECONDS = 600.0
+"""For how long a notice is delivered."""
 
 WITHOUT_MODEL_BYTES = 64 * 2**20
 """Largest reply, less the arrays of a model: entries of a ledger, some thousand bytes a round."""
@@ -79,6 +82,22 @@ def ask(
         yield question, early.pop(message_id, _too_late(question, time_limit))
 
 
+def notify(grid: Grid, run: str, notices: Mapping[int, str]) -> None:
+    """Tell nodes why their answers were not taken, so that it stands in their own logs too.
+
+    Nobody waits for what they say to that.
+
+    Args:
+        notices: by node.
+    """
+    messages = []
+    for node, notice in notices.items():
+        record = describe_request_record(DescribeRequest(run=run, notice=notice))
+        messages.append(Message(record, node, "query", group_id="notice", ttl=_NOTICE_SECONDS))
+    if messages:
+        grid.push_messages(messages)
+
+
 def _arrivals(replies: Replies, waiting: dict[str, Question], pause: float) -> dict[str, Reply]:
     """Take the answers that are there off `waiting`; pause when there are none."""
     arrived: dict[str, Reply] = {}
@@ -102,7 +121,8 @@ def _too_late(question: Question, time_limit: float | None) -> Refusal:
 
 def _read(message: Message | Unreadable, partition_id: int) -> Reply:
     if isinstance(message, Unreadable):
-        return Refusal(partition_id=partition_id, code=MessageError.code, reason=message.reason)
+        kind = NoAnswer if isinstance(message, Interrupted) else MessageError
+        return Refusal(partition_id=partition_id, code=kind.code, reason=message.reason)
     try:
         return parse_reply(message)
     except MessageError as error:

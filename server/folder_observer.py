@@ -84,10 +84,10 @@ class FolderObserver(RunObserver):
         """Write why nobody took part."""
         self._write("round-failed", round=number, refused=_reasons(refused))
 
-    def ended(self, state: RunState) -> None:
+    def ended(self, state: RunState, *, can_go_on: bool) -> None:
         """Write why the run is over."""
-        super().ended(state)
-        self._write("ended", reason=state.ended)
+        super().ended(state, can_go_on=can_go_on)
+        self._write("ended", reason=state.ended, can_go_on=can_go_on)
         self._keep_seen(state)
 
     @property

@@ -13,7 +13,7 @@ from common.ledger import parse_lines
 from common.ledger.presence import is_present
 from common.messages import describe_request_record
 from common.protocol import DescribeRequest, Description, Refusal, Reply
-from server.exchange import Question, ask
+from server.exchange import Question, ask, notify
 from server.observer import RunObserver
 from server.receipts import ReceiptBook, marks_of
 from server.state import ClientRecord, RunState, TurnedAway
@@ -50,6 +50,7 @@ def join(
     clients: dict[int, ClientRecord] = {}
     owners: dict[str | bytes, int] = {}
     turned_away: list[TurnedAway] = []
+    not_taken: dict[int, str] = {}
     for question, reply in ask(grid, "query", "join", questions, time_limit=time_limit):
         try:
             client = enrol(question.node_id, reply, clients, state.run)
@@ -60,6 +61,9 @@ def join(
             clients[client.partition_id] = client
         except FedLedgerError as error:
             turned_away.append(_turned_away(question.node_id, reply, error, images))
+            if isinstance(reply, Description):
+                not_taken[question.node_id] = str(error)
+    notify(grid, state.run, not_taken)
     observer.turned_away(turned_away)
     if not clients:
         first = turned_away[0].text if turned_away else "no node is connected"

@@ -58,8 +58,8 @@ class RunObserver:
     def round_failed(self, number: int, refused: Sequence[Refusal]) -> None:
         """Hear that nobody took part in the first round, which ends the run."""
 
-    def ended(self, state: RunState) -> None:
-        """Hear that the run is over; `state.ended` says why."""
+    def ended(self, state: RunState, *, can_go_on: bool) -> None:
+        """Hear that the run is over; `state.ended` says why, and another may still continue it."""
         self._log.info("the run is over after round %d: %s", state.round, state.ended)
 
     @property

@@ -21,7 +21,7 @@ from server.checkpoint import forget_unfinished, load_state, record_round, save_
 from server.copies import LedgerCopies
 from server.drift import DriftCorrection, drift_of
 from server.evaluation import Evaluator
-from server.exchange import WITHOUT_MODEL_BYTES, Question, ask
+from server.exchange import WITHOUT_MODEL_BYTES, Question, ask, notify
 from server.joining import join, part
 from server.observer import RunObserver
 from server.optimizers import Moments, initial_moments
@@ -70,7 +70,7 @@ class Coordinator:
         state = replace(part(self.grid, state, self.book, time_limit=time_limit), ended=reason)
         self._keep_copies(state)
         save_state(self.folder, state)
-        self.observer.ended(state)
+        self.observer.ended(state, can_go_on=state.can_go_on(self.config.federation))
         return state
 
     def run_round(self, state: RunState, strategy: FedAvg) -> RunState:
@@ -82,6 +82,7 @@ class Coordinator:
         asked = self._asked(state, strategy, number)
         for question, reply in self._ask_cohort(state, asked, number, drift):
             answers.take(question.partition_id, reply, asked[question.partition_id])
+        notify(self.grid, state.run, answers.not_taken)
         self._require_a_start(number, answers, len(state.clients))
         after = replace(
             self._moved(state, strategy, number, answers),
@@ -244,7 +245,7 @@ class Coordinator:
             return "the one round is done" if state.round == 1 else f"all {state.round} rounds are done"
         if self.observer.stop_requested:
             return f"stopped after round {state.round}; it can be resumed"
-        needed = min(federation.min_train_clients, len(state.clients))
+        needed = state.needed(federation.min_train_clients)
         if len(state.active) < needed:
             return f"{len(state.active)} of {len(state.clients)} clients can go on and {needed} are needed"
         return ""

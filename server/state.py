@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.arrays import Arrays
+from common.config import FederationSettings
 from common.errors import LedgerFork
 from common.ledger import LedgerView
 from common.protocol import Refusal
@@ -118,6 +119,15 @@ class RunState:
     def active(self) -> list[int]:
         """Partition numbers of the clients that can still be asked, ascending."""
         return sorted(set(self.clients) - set(self.retired))
+
+    def needed(self, min_train_clients: int) -> int:
+        """Return how many clients must be able to go on: never more than there are."""
+        return min(min_train_clients, len(self.clients))
+
+    def can_go_on(self, federation: FederationSettings) -> bool:
+        """Say whether rounds are left and enough clients can still be asked."""
+        enough = len(self.active) >= self.needed(federation.min_train_clients)
+        return enough and self.round < federation.num_server_rounds
 
 
 @dataclass(frozen=True, kw_only=True)

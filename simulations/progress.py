@@ -115,6 +115,6 @@ class ProgressDisplay(RunObserver):
             seconds=outcome.seconds,
         )
 
-    def ended(self, state: RunState) -> None:
+    def ended(self, state: RunState, *, can_go_on: bool) -> None:
         """Say why the run is over."""
         self._display.ended(state.ended)

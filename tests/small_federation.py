@@ -53,6 +53,7 @@ class MadeUpClient:
     lines: list[str] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
     classes: list[tuple[str, ...]] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         terms = {"delta": 1e-5, "budget_epsilon": 8.0, "num_examples": self.num_examples}
@@ -125,6 +126,7 @@ class MadeUpClient:
         if message.metadata.message_type == "query":
             asked = parse_describe_request(message)
             self.classes.append(asked.classes)
+            self.notices += [asked.notice] if asked.notice else []
             self.keep(asked.deliveries)
             return Description(
                 partition_id=self.partition_id,
@@ -212,7 +214,7 @@ class Watcher(RunObserver):
         self.nodes_turned_away: list[TurnedAway] = []
         self.outcomes: list[RoundOutcome] = []
         self.answers = 0
-        self.ending = ""
+        self.ending, self.can_go_on = "", False
         self._stop_after = stop_after
 
     def turned_away(self, nodes: Sequence[TurnedAway]) -> None:
@@ -231,9 +233,9 @@ class Watcher(RunObserver):
         """Keep the outcome."""
         self.outcomes.append(outcome)
 
-    def ended(self, state: RunState) -> None:
+    def ended(self, state: RunState, *, can_go_on: bool) -> None:
         """Keep the reason."""
-        self.ending = state.ended
+        self.ending, self.can_go_on = state.ended, can_go_on
 
     @property
     def stop_requested(self) -> bool:

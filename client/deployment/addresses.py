@@ -27,9 +27,8 @@ def check_server(address: str, *, insecure: bool) -> str:
     """
     match = _ADDRESS.fullmatch(address)
     if match is None:
-        raise ConfigError(
-            f"--server {address[:80]!r} is not HOST:PORT: leave out https://, such as a.org:8443"
-        )
+        mend = "leave out https://" if "://" in address else "give both"
+        raise ConfigError(f"--server {address[:80]!r} is not HOST:PORT: {mend}, such as a.org:8443")
     if not 0 < int(match["port"]) < 2**16:
         raise ConfigError(f"--server {address[:80]!r}: port {match['port']} is not permitted: 1 to 65535")
     if insecure and not _is_loopback(match["host"].strip("[]")):

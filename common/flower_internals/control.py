@@ -152,19 +152,25 @@ class _Secret:
 
 
 def _node(info: Any) -> NodeInfo:
-    """Read a node; Flower keeps until when it counts as online, from which follows when it was heard."""
-    heard = info.online_until - MISSED_HEARTBEATS * info.heartbeat_interval if info.online_until else None
-    if info.status != "online" and info.last_deactivated_at:
-        from datetime import datetime
-
-        heard = datetime.fromisoformat(info.last_deactivated_at).timestamp()
     return NodeInfo(
         node_id=info.node_id,
         name=info.name,
         status=info.status,
         public_key=info.public_key,
-        last_seen=heard,
+        last_seen=_last_seen(info),
     )
+
+
+def _last_seen(info: Any) -> float | None:
+    """Return when a node was heard last; None when it was never seen.
+
+    Flower keeps until when it counts as online, some heartbeats from the last one. It sets that to the moment
+    when a node left or was shut out; one that was cut off seems to be seen for those heartbeats more.
+    """
+    if not info.online_until:
+        return None
+    ahead = MISSED_HEARTBEATS * info.heartbeat_interval if info.status == "online" else 0.0
+    return float(info.online_until - ahead)
 
 
 def _run(info: Any) -> RunInfo:

@@ -6,7 +6,9 @@ cannot be decoded, and believes of each reply which question it answers.
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 _AT_A_TIME = 2
 _MOST_OBJECTS = 10_000
+_NODES_SECONDS = 2.0
+"""How often it is looked up which nodes are connected, while parts of a reply are missing."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,11 @@ class Unreadable:
     """A reply that cannot be taken, and why."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class Interrupted(Unreadable):
+    """A reply that will never be whole, for its node stopped in its midst."""
 
 
 class Replies:
@@ -41,6 +50,8 @@ class Replies:
         self._grid = grid
         self._most_bytes = most_bytes
         self._begun: dict[str, _Begun] = {}
+        self._connected: set[int] = set()
+        self._looked = -math.inf
 
     def take(self, questions: Iterable[str]) -> Iterator[tuple[str, Message | Unreadable]]:
         """Yield what has come by now for questions (by their ids), each with its question; wait for none."""
@@ -67,16 +78,29 @@ class Replies:
                 yield question, read
 
     def _read(self, wire: _Wire, question: str, begun: _Begun) -> Message | Unreadable | None:
-        """Read on; return the reply once it is whole, None while it is not."""
+        """Read on; return the reply once it is whole, None while it is not.
+
+        A node that left, or was shut out, in the midst of its reply never completes it; SuperLink itself
+        gives such a reply up only minutes later.
+        """
         if len(begun.missing) + len(begun.contents) > _MOST_OBJECTS:
             return Unreadable(f"its reply has more than {_MOST_OBJECTS} parts")
+        is_gone = begun.is_awaited and not self._is_connected(wire, begun.node)  # seen before its parts are
         for content in wire.available(begun):
             begun.size += len(content)
             if begun.size > self._most_bytes:
                 return Unreadable(f"its reply is larger than {self._most_bytes} bytes")
         if begun.lost:
-            return Unreadable("a part of its reply is lost")
+            return Interrupted("a part of its reply is lost")
+        if begun.missing and is_gone:
+            return Interrupted("its connection ended in the midst of its reply")
+        begun.is_awaited = bool(begun.missing)
         return None if begun.missing else _decoded(question, begun)
+
+    def _is_connected(self, wire: _Wire, node: int) -> bool:
+        if time.monotonic() - self._looked >= _NODES_SECONDS:
+            self._connected, self._looked = wire.connected(), time.monotonic()
+        return node in self._connected
 
 
 def _as_http(grid: Grid) -> HttpGrid | None:
@@ -90,10 +114,12 @@ class _Begun:
     """A reply of which some objects may still be missing."""
 
     root: str
+    node: int
     missing: list[str]
     contents: dict[str, bytes] = field(default_factory=dict)
     size: int = 0
     lost: bool = False
+    is_awaited: bool = False
 
 
 class _Wire:
@@ -113,8 +139,9 @@ class _Wire:
         taken = self._client.PullMessages(PullAppMessagesRequest(message_ids=questions))
         for message, tree in zip(taken.messages_list, taken.message_object_trees, strict=True):
             parts = dict.fromkeys(part.object_id for part in iterate_object_tree(tree))
-            root = message.metadata.message_id
-            yield message.metadata.reply_to_message_id, _Begun(root=root, missing=[*parts])
+            about = message.metadata
+            begun = _Begun(root=about.message_id, node=about.src_node_id, missing=[*parts])
+            yield about.reply_to_message_id, begun
 
     def available(self, begun: _Begun) -> Iterator[bytes]:
         """Yield the content of each object that is there, up to the first that is not."""
@@ -142,6 +169,12 @@ class _Wire:
         if not answer.object_found:
             return None
         return answer.object_content if answer.object_available else b""
+
+    def connected(self) -> set[int]:
+        """Return the nodes that are connected now."""
+        from flwr.proto.runtime_pb2 import GetNodesRequest
+
+        return {node.node_id for node in self._client.GetNodes(GetNodesRequest()).nodes}
 
     def confirm(self, root: str) -> None:
         """Let SuperLink forget a reply and its objects."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
 
-from common.errors import ConfigError
+from common.errors import HOW_TO_TRAIN, ConfigError
 
 CONTROL_SECRET_HEADER = "x-fedledger-control"  # noqa: S105 - a header's name
 """The header, ours, without which a SuperLink under `guard_control_api` answers no control request."""
@@ -71,6 +71,6 @@ def command(name: str) -> Callable[[], Any]:
     """
     found = list(entry_points(group="console_scripts", name=name))
     if not found:
-        raise ConfigError(f"{name} is not installed: pip install 'fedledger[train]'")
+        raise ConfigError(f"{name} is not installed: {HOW_TO_TRAIN}")
     loaded: Callable[[], Any] = found[0].load()
     return loaded

@@ -13,7 +13,7 @@ from common.errors import BudgetExhausted
 from common.privacy.accounting import epsilon_pld, within_budget
 from common.privacy.bound import BOUND_PRECISION, SLACK, central_limit_square, epsilon_bound
 from common.privacy.budget import PrivacyBudget
-from common.privacy.filter import filter_capacity, filter_spent, within_filter
+from common.privacy.filter import within_filter
 from common.privacy.mechanisms import Mechanism, PoissonGaussian, merge
 from common.privacy.memo import OncePerKey
 from common.privacy.noise import accountable
@@ -125,18 +125,17 @@ def _refuse_spent(question: _Question) -> None:
         spent = epsilon_pld(prior, budget.delta)
         raise BudgetExhausted(
             f"epsilon {spent:.4g} of {budget.epsilon:g} is spent at delta {budget.delta:g}: "
-            "nothing more can be released from this data set, unless its owner raises the budget"
+            "nothing more can be released from this data set"
         )
 
 
 def _answer_within_filter(question: _Question, order: float) -> float:
     """Bisect the multiples of 0.0001; the divergence at one order takes a tenth of a millisecond."""
-    budget, capacity = question.budget, filter_capacity(question.budget, order)
+    budget = question.budget
     if not within_filter(question.prior, budget, order):
         raise BudgetExhausted(
-            f"Renyi divergence {filter_spent(question.prior, order):.4g} of {capacity:.4g} is spent at order "
-            f"{order:g}, for epsilon {budget.epsilon:g} at delta {budget.delta:g}: nothing more can be "
-            "released from this data set, unless its owner raises the budget"
+            f"what was charged fills the filter that keeps the lifetime budget of {budget.epsilon:g} at "
+            f"delta {budget.delta:g}: nothing more can be released from this data set"
         )
     low, high = round(LEAST_NOISE_MULTIPLIER * _SCALE) - 1, round(MOST_NOISE_MULTIPLIER * _SCALE)
     if not question.passes(MOST_NOISE_MULTIPLIER, order):

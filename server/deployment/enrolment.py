@@ -133,6 +133,7 @@ class Enrolments:
             known = self.all()
             found = [entry for entry in known if entry.name == name and not entry.revoked_at]
             if not found:
+                _refuse_revoked(known, name)
                 there = ", ".join(sorted(e.name for e in known if not e.revoked_at)) or "nobody"
                 raise ConfigError(f"{name!r} is not enrolled: enrolled are {there}")
             revoked = found[0].model_copy(update={"revoked_at": _now()})
@@ -191,6 +192,12 @@ def _refuse_known(known: list[Enrolled], name: str, public_key: str) -> None:
                 f"{name} is enrolled with another key: give another --name, or revoke it first "
                 f"(`fedledger revoke {name}`)"
             )
+
+
+def _refuse_revoked(known: list[Enrolled], name: str) -> None:
+    for entry in known:
+        if entry.name == name:
+            raise ConfigError(f"{name} was revoked already, at {entry.revoked_at}: nothing is to do")
 
 
 def _register(nodes: Nodes, name: str, public_key: bytes) -> int:

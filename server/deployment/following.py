@@ -22,10 +22,10 @@ class Follower:
     def __init__(self, folder: RunFolder, names: Callable[[], Mapping[int, str]] = dict) -> None:
         self._path = folder.progress
         self._names = names
-        self._clients: dict[int, str] = {}
+        self._nodes: dict[int, int] = {}
         self._told = False
         self._offset = self._path.stat().st_size if self._path.exists() else 0
-        self.ended = False
+        self.ended = self.can_go_on = False
 
     def show(self, display: RunDisplay) -> None:
         """Show what is new."""
@@ -53,7 +53,7 @@ class Follower:
                 who = self._names().get(event["node"]) or _client(event["number"])
                 display.warn(_dropped(who, event["why"], event.get("code", "")))
             case "joined":
-                self._learn(event.get("numbers", {}))
+                self._nodes = {int(number): node for number, node in event.get("numbers", {}).items()}
                 display.joined(
                     clients=event["clients"],
                     examples=event["examples"],
@@ -76,16 +76,13 @@ class Follower:
                 for line in self._named(event["refused"]):
                     display.warn(line)
             case "ended":
-                self.ended = True
+                self.ended, self.can_go_on = True, bool(event.get("can_go_on"))
                 display.ended(event["reason"])
 
-    def _learn(self, numbers: Mapping[str, int]) -> None:
-        names = self._names()
-        self._clients = {int(number): names[node] for number, node in numbers.items() if node in names}
-
     def _named(self, refused: list[list[Any]]) -> list[str]:
+        names = self._names() if refused else {}  # as they are now: one may have been revoked meanwhile
         return [
-            _dropped(self._clients.get(number) or _client(number), reason, *code)
+            _dropped(names.get(self._nodes.get(number, 0)) or _client(number), reason, *code)
             for number, reason, *code in refused
         ]
 

@@ -17,6 +17,9 @@ from common.run_folder import LedgerHome, RunFolder
 from server.deployment.enrolment import Enrolled
 from server.seen import SeenLedgers
 
+_COMPLETED, _EARLY = "finished:completed", "finished:early"
+"""What Flower says of a run whose server's part ended well, and what is said where rounds of it are left."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetLeft:
@@ -71,6 +74,7 @@ class RunStanding:
     """One run: its state in Flower, its folder, and how many of its rounds are done, as far as known.
 
     Args:
+        status: Flower's, or `finished:early` where the run ended in order before its last round.
         since: when it was submitted, UTC.
         round: None as well where a newer run goes on in its folder, whose progress is that one's.
         rounds: planned.
@@ -122,13 +126,15 @@ def standings_of_runs(runs: Iterable[RunInfo], folders: Mapping[int, str]) -> li
 
 def standing_of_run(run: RunInfo, folder: str, *, newest: bool = True) -> RunStanding:
     """Return how a run stands, as far as its folder (which may be gone) tells of the newest run in it."""
-    done, planned = None, None
+    done, planned, status = None, None, run.status
     if folder and newest:
         events = list(_events(RunFolder(Path(folder))))
         done = max((number for event in events if (number := _rounds_done(event)) is not None), default=None)
         planned = _planned_rounds(RunFolder(Path(folder)))
+        if status == _COMPLETED and (done or 0) < (planned or 0):
+            status = _EARLY
     return RunStanding(
-        run_id=run.run_id, status=run.status, since=run.pending_at, folder=folder, round=done, rounds=planned
+        run_id=run.run_id, status=status, since=run.pending_at, folder=folder, round=done, rounds=planned
     )
 
 

@@ -92,10 +92,11 @@ def wait_for_clients(order: Order, say: Callable[[str], None]) -> None:
         if time.monotonic() >= deadline:
             break
         time.sleep(_NODES_SECONDS)
+    enough_keys = len(here) + len(absent) >= order.clients
+    mend = "start the others, wait longer (--wait)," if enough_keys else "let more in (`fedledger enroll`)"
     raise ServerFailed(
         f"only {len(here)} of {order.clients} clients came within {order.wait_seconds:g} s (here: "
-        f"{_names(here)}; not here: {_names(absent)}): start the others, wait longer (--wait), or start with "
-        "fewer (--clients)"
+        f"{_names(here)}; not here: {_names(absent)}): {mend} or start with fewer (--clients)"
     )
 
 
@@ -113,8 +114,11 @@ def who_is_here(state: Path) -> tuple[list[str], list[str]]:
 
 
 def names_of_nodes(state: Path) -> dict[int, str]:
-    """Return the names of all clients that were ever enrolled, by their nodes."""
-    return {entry.node_id: entry.name for entry in Enrolments(StateFolder(state).enrolments).all()}
+    """Return the names of all clients that were ever enrolled, by their nodes; with them who was revoked."""
+    return {
+        entry.node_id: f"{entry.name} (revoked)" if entry.revoked_at else entry.name
+        for entry in Enrolments(StateFolder(state).enrolments).all()
+    }
 
 
 def submit(order: Order, say: Callable[[str], None] = lambda _: None) -> int:

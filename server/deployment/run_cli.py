@@ -29,6 +29,9 @@ CLIENTS_KEY = "federation.num-clients"
 
 _INTERRUPTED = 130
 
+UNFINISHED = 75
+"""The exit status of a run that ended before its last round and can go on, as BSD's sysexits call it."""
+
 
 def run(
     config: Annotated[Path | None, typer.Option(help="Settings file (TOML); --set overrides it.")] = None,
@@ -121,10 +124,13 @@ def _make(order: Order) -> int:
         display.stop()
     report = report_on(order)
     typer.echo(summary(report, order.folder.root / "report.html"))
-    if stop.asked:
+    if stop.asked or follower.can_go_on:
         typer.echo(f"To go on: fedledger run --resume {shlex.quote(str(order.folder.root))}")
+    if stop.asked:
         return _INTERRUPTED
-    return VERIFIED if report.verified else REFUTED
+    if not report.verified:
+        return REFUTED
+    return UNFINISHED if follower.can_go_on else VERIFIED
 
 
 class _Stop:

@@ -71,6 +71,15 @@ def test_a_client_whose_classes_are_others_takes_no_part_and_does_not_tell_them(
     assert not any(word in reply.reason for word in ("cat", "dog", "eel"))
 
 
+def test_why_an_answer_was_not_taken_stands_in_the_clients_own_log(context, caplog):
+    notice = DescribeRequest(run="run", notice="its ledger\nlacks \x1b[31mentries" + "." * 10_000)
+    reply = ask(message(describe_request_record(notice), "query"), context)
+    (line,) = [text for text in caplog.messages if "not take" in text]
+    assert line.startswith("the server does not take this client's answer: its ledger lacks  [31mentries...")
+    assert len(line) < 1000
+    assert reply.ledger_lines == (), "nothing was asked"
+
+
 def test_a_client_with_the_very_classes_takes_part(context):
     asked = DescribeRequest(run="run", classes=("cat", "dog"))
     assert isinstance(ask(message(describe_request_record(asked), "query"), context), Description)

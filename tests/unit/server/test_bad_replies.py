@@ -50,9 +50,11 @@ def test_a_replayed_update_is_refused(folder):
     assert "does not end with the release" in lines(folder)[1]["refused"][0]["reason"]
 
 
-def test_a_tampered_ledger_retires_its_client(folder):
+def test_a_tampered_ledger_retires_its_client_which_is_told_why(folder):
     asked = clients(bad=forged, bad_in=(2,))
     state = coordinate(folder, asked, rounds=4)
+    assert asked[1].notices == [state.retired[1].reason]
+    assert asked[0].notices == asked[2].notices == []
     assert asked[1].asked == [1, 2]
     assert asked[0].asked == [1, 2, 3, 4]
     assert state.retired[1].code == "ledger-tampered"

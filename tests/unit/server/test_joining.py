@@ -36,6 +36,7 @@ class Odd(MadeUpClient):
         self._answer = answer
 
     def answer(self, message):
+        super().answer(message)
         return self._answer
 
 
@@ -126,10 +127,12 @@ OTHER = MadeUpClient(3, 20, 0.0)
     ],
 )
 def test_whoever_does_not_describe_itself_truly_is_left_out(home, answer, reason):
-    state, refused = joined({11: Odd(answer), 12: MadeUpClient(5, 10, 0.0)}, home)
+    odd = Odd(answer)
+    state, refused = joined({11: odd, 12: MadeUpClient(5, 10, 0.0)}, home)
     assert list(state.clients) == [5]
     (line,) = refused
     assert reason in line
+    assert odd.notices == ([line] if isinstance(answer, Description) else []), "it knows its own reason"
     assert "\n" not in line
 
 

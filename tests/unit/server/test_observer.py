@@ -46,7 +46,7 @@ def test_who_did_not_join_is_a_warning(observer, caplog):
 
 
 def test_the_end_says_why(observer, caplog):
-    observer.ended(replace(STATE, ended="enough"))
+    observer.ended(replace(STATE, ended="enough"), can_go_on=False)
     assert caplog.messages == ["the run is over after round 3: enough"]
 
 

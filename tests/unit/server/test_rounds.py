@@ -206,6 +206,7 @@ def test_the_run_ends_with_its_results_when_too_few_can_go_on(folder):
     watcher = Watcher()
     state = coordinate(folder, asked, rounds=50, watcher=watcher)
     assert watcher.ending == state.ended == "1 of 3 clients can go on and 2 are needed"
+    assert not watcher.can_go_on, "those that are left out stay so"
     assert [line["participants"] for line in lines(folder)] == [[0, 1, 2], [0, 1, 2], [2]]
     assert same(from_bytes(folder.model.read_bytes()), moved(4.0, moved(4.5, moved(4.5))))
     assert load_state(folder).ended == state.ended
@@ -229,7 +230,9 @@ def test_a_round_without_a_usable_reply_leaves_the_model_and_its_momentum(folder
 def test_a_stop_waits_for_the_round_and_can_be_resumed(folder, tmp_path):
     uninterrupted = coordinate(RunFolder(tmp_path / "whole"), clients(), rounds=4)
     same_clients = clients()
-    stopped = coordinate(folder, same_clients, rounds=4, watcher=Watcher(stop_after=2))
+    watcher = Watcher(stop_after=2)
+    stopped = coordinate(folder, same_clients, rounds=4, watcher=watcher)
+    assert watcher.can_go_on
     assert (stopped.round, stopped.ended) == (2, "stopped after round 2; it can be resumed")
     resumed = coordinate(folder, same_clients, rounds=4)
     assert (resumed.round, resumed.run, resumed.ended) == (4, stopped.run, "all 4 rounds are done")
@@ -309,8 +312,9 @@ def test_with_a_time_limit_a_round_that_too_few_answer_is_the_last_one_until_res
     asked = clients()
     for client in asked[:2]:
         client.change, client.change_in = crash, (2,)
-    changes = {"federation.round-timeout-seconds": limit}
-    state = coordinate(folder, asked, rounds=3, changes=changes)
+    changes, watcher = {"federation.round-timeout-seconds": limit}, Watcher()
+    state = coordinate(folder, asked, rounds=3, changes=changes, watcher=watcher)
+    assert watcher.can_go_on == (limit != "off")
     if limit == "off":
         assert state.ended == "all 3 rounds are done"
         return

@@ -75,7 +75,7 @@ def run(display: ProgressDisplay, rounds: int, *refused: Refusal) -> None:
             display.client_answered()
             display.client_answered()
             display.round_finished(state_after(number), outcome(number, *refused))
-        display.ended(replace(state_after(rounds), ended=f"all {rounds} rounds are done"))
+        display.ended(replace(state_after(rounds), ended=f"all {rounds} rounds are done"), can_go_on=False)
 
 
 def plain(screen: io.StringIO) -> str:

@@ -45,6 +45,14 @@ def test_what_is_no_address_is_refused(address):
         check_server(address, insecure=False)
 
 
+@pytest.mark.parametrize(
+    ("address", "mend"), [("localhost", "give both"), ("https://a.org:1", "leave out https://")]
+)
+def test_what_an_address_lacks_is_said(address, mend):
+    with pytest.raises(ConfigError, match=f"is not HOST:PORT: {mend}, such as a.org:8443"):
+        check_server(address, insecure=False)
+
+
 @pytest.mark.parametrize("port", ["0", "65536", "99999", "1234567"])
 def test_a_port_that_is_none_is_named(port):
     words = rf"--server 'localhost:{port}': port {port} is not permitted: 1 to 65535$"

@@ -8,6 +8,8 @@ from importlib.metadata import version
 
 import pytest
 
+from common.flower_internals.control import _node
+
 NAMES = {
     "flwr.common.serde": {"fab_to_proto": ["fab"], "user_config_to_proto": ["user_config"]},
     "flwr.supercore.fab": {"Fab": ["hash_str", "content", "verifications"]},
@@ -59,11 +61,26 @@ def test_nodes_and_runs_say_what_is_read_of_them():
         "public_key",
         "online_until",
         "heartbeat_interval",
-        "last_deactivated_at",
     ]
     assert {field.name for field in NodeInfo.DESCRIPTOR.fields} >= set(nodes)
     assert {field.name for field in Run.DESCRIPTOR.fields} >= {"run_id", "status", "pending_at"}
     assert {field.name for field in RunStatus.DESCRIPTOR.fields} >= {"status", "sub_status", "details"}
+
+
+@pytest.mark.parametrize(
+    ("status", "until", "seen"),
+    [
+        ("online", 1060.0, 1000.0),
+        ("offline", 1000.0, 1000.0),
+        ("unregistered", 1000.0, 1000.0),
+        ("registered", 0, None),
+    ],
+)
+def test_a_node_was_seen_when_flower_heard_it_last(status, until, seen):
+    from flwr.proto.node_pb2 import NodeInfo
+
+    info = NodeInfo(node_id=1, status=status, online_until=until, heartbeat_interval=30)
+    assert _node(info).last_seen == seen
 
 
 @pytest.mark.parametrize(

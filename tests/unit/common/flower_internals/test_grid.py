@@ -14,12 +14,13 @@ import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.serde import message_to_proto
 from flwr.proto.message_pb2 import ObjectTree, PullObjectResponse
-from flwr.proto.runtime_pb2 import PullAppMessagesResponse
+from flwr.proto.node_pb2 import NodeInfo
+from flwr.proto.runtime_pb2 import GetNodesResponse, PullAppMessagesResponse
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 from flwr.supercore.run import Run
 from flwr.superlink.grid import HttpGrid
 
-from common.flower_internals.grid import Replies, Unreadable
+from common.flower_internals.grid import Interrupted, Replies, Unreadable
 
 pytestmark = pytest.mark.usefixtures("flower_identity")
 
@@ -34,6 +35,7 @@ class MadeUpSuperLink:
     replies: list = field(default_factory=list)
     confirmed: list[str] = field(default_factory=list)
     lost: set[str] = field(default_factory=set)
+    nodes: set[int] = field(default_factory=lambda: {11, 12})
     pulled: int = 0
 
     def PullMessages(self, request):  # noqa: N802 - as Flower names it
@@ -48,6 +50,9 @@ class MadeUpSuperLink:
         content = self.objects.get(request.object_id, b"")
         found = request.object_id not in self.lost
         return PullObjectResponse(object_found=found, object_available=bool(content), object_content=content)
+
+    def GetNodes(self, _):  # noqa: N802 - as Flower names it
+        return GetNodesResponse(nodes=[NodeInfo(node_id=node) for node in self.nodes])
 
     def ConfirmMessageReceived(self, request):  # noqa: N802 - as Flower names it
         self.confirmed.append(request.message_object_id)
@@ -94,6 +99,7 @@ def put(superlink, node: int, contents: list[bytes]) -> None:
     superlink.objects |= dict(zip(names, contents, strict=True))
     outside = message_to_proto(Message(RecordDict(), reply_to=question(node)))
     outside.metadata.message_id = names[0]
+    outside.metadata.src_node_id = node
     tree = ObjectTree(object_id=names[0], children=[ObjectTree(object_id=name) for name in names[1:]])
     superlink.replies.append((outside, tree))
 
@@ -153,7 +159,30 @@ def test_a_reply_of_which_a_part_is_lost_is_given_up(superlink, grid):
     put(superlink, 11, [b"first", b"second"])
     superlink.lost.add(hashlib.sha256(b"second").hexdigest())
     del superlink.objects[hashlib.sha256(b"second").hexdigest()]
-    assert dict(Replies(grid, LIMIT).take([ONE])) == {ONE: Unreadable("a part of its reply is lost")}
+    assert dict(Replies(grid, LIMIT).take([ONE])) == {ONE: Interrupted("a part of its reply is lost")}
+
+
+def test_a_reply_whose_node_was_shut_out_in_its_midst_is_given_up(superlink, grid, monkeypatch):
+    monkeypatch.setattr("common.flower_internals.grid._NODES_SECONDS", 0.0)
+    put(superlink, 11, [b"first", b"second"])
+    del superlink.objects[hashlib.sha256(b"second").hexdigest()]
+    replies = Replies(grid, LIMIT)
+    assert [list(replies.take([ONE])) for _ in range(3)] == [[], [], []], "its node is connected"
+    superlink.nodes.remove(11)
+    assert dict(replies.take([ONE])) == {ONE: Interrupted("its connection ended in the midst of its reply")}
+    assert len(superlink.confirmed) == 1, "SuperLink may forget it"
+
+
+def test_a_reply_that_was_whole_when_its_node_left_is_taken(superlink, grid, monkeypatch):
+    monkeypatch.setattr("common.flower_internals.grid._NODES_SECONDS", 0.0)
+    answer(superlink, 11)
+    last = next(iter(superlink.objects))
+    content = superlink.objects.pop(last)
+    replies = Replies(grid, LIMIT)
+    assert list(replies.take([ONE])) == []
+    superlink.objects[last] = content
+    superlink.nodes.clear()
+    assert dict(replies.take([ONE]))[ONE].content["fields"]["text"] == "fine"
 
 
 def test_a_reply_that_is_too_large_is_not_read_to_its_end(superlink, grid):
@@ -194,6 +223,7 @@ def test_flowers_grid_has_the_names_that_are_used():
     for used in (
         "_runtime_client.PullMessages",
         "_runtime_client.PullObject",
+        "_runtime_client.GetNodes",
         "ConfirmMessageReceived",
         "self.node",
     ):

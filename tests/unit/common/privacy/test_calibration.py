@@ -188,10 +188,12 @@ def test_a_filter_s_run_stays_within_it_round_by_round_and_not_one_round_longer(
 def test_a_spent_filter_is_refused_in_one_line():
     spent = [gaussian(1.0, "0.2", 20)]
     assert filter_spent(spent, 18) > filter_capacity(PrivacyBudget(epsilon=1.0, delta=DELTA), 18)
-    with pytest.raises(BudgetExhausted, match=r"divergence .* of 0.5499 is spent at order 18") as caught:
+    with pytest.raises(
+        BudgetExhausted, match="fills the filter that keeps the lifetime budget of 1 at"
+    ) as caught:
         calibrate(1.0, "0.2", 1, spent, order=18)
     assert "\n" not in str(caught.value)
-    with pytest.raises(BudgetExhausted, match="divergence inf"):
+    with pytest.raises(BudgetExhausted, match="fills the filter"):
         calibrate(8.0, "0.2", 1, [Unprotected(num_steps=1)], order=3.9)
 
 

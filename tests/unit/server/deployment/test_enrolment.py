@@ -80,6 +80,8 @@ def test_the_list_is_for_its_owner_alone(enrolments, nodes, tmp_path):
 def test_a_revoked_key_stays_revoked_and_its_name_is_free_for_a_new_key(enrolments, nodes):
     enrolments.enroll(nodes, "site-a", b"KEY-A")
     enrolments.revoke(nodes, "site-a")
+    with pytest.raises(ConfigError, match="site-a was revoked already, at 2"):
+        enrolments.revoke(nodes, "site-a")
     with pytest.raises(ConfigError, match="was revoked .* and stays so"):
         enrolments.enroll(nodes, "site-a", b"KEY-A")
     enrolments.enroll(nodes, "site-a", b"KEY-A2")

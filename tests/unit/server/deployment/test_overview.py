@@ -93,6 +93,14 @@ def test_a_run_stands_where_its_folder_says(run):
     assert (gone.round, gone.rounds) == (None, None)
 
 
+@pytest.mark.parametrize(("done", "status"), [(4, "finished:early"), (5, "finished:completed")])
+def test_a_run_that_ended_before_its_last_round_is_not_completed(run, done, status):
+    info = RunInfo(run_id=5, status="finished:completed", details="", pending_at="2026-01-01T00:00:00")
+    with run.progress.open("a") as file:
+        file.write(f'{{"event": "round-finished", "round": {done}}}\n')
+    assert standing_of_run(info, str(run.root)).status == status
+
+
 def test_only_the_newest_run_of_a_folder_has_the_folders_rounds(run, tmp_path):
     infos = [
         RunInfo(run_id=number, status="finished:failed", details="", pending_at="2026-01-01T00:00:00")

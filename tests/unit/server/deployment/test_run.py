@@ -175,6 +175,12 @@ def test_the_wait_ends_in_who_is_there_and_who_is_not(server, order):
         wait_for_clients(Order(state=order.state, config=order.config, clients=2, wait_seconds=0), print)
 
 
+def test_whoever_waits_in_vain_for_clients_that_nobody_enrolled_is_told_to_enroll(server, order):
+    server.online = [["c"]]
+    with pytest.raises(ServerFailed, match=r": let more in \(`fedledger enroll`\) or start with fewer"):
+        wait_for_clients(Order(state=order.state, config=order.config, clients=4, wait_seconds=0), print)
+
+
 def test_a_revoked_client_is_nobody(server, order):
     server.entries[0] = server.entries[0].model_copy(update={"revoked_at": "now"})
     server.online = [["a", "b"]]
@@ -235,6 +241,14 @@ def test_what_the_run_writes_is_shown_and_nothing_of_an_earlier_start(order):
         "Training is over: all 2 rounds are done.",
     ]
     assert follower.ended
+    assert not follower.can_go_on
+
+
+def test_a_run_that_can_go_on_says_so(order):
+    follower = Follower(order.folder)
+    event(order.folder, "ended", reason="too few", can_go_on=True)
+    follower.show(screen()[0])
+    assert follower.can_go_on
 
 
 def test_clients_are_named_as_they_were_enrolled(order):
@@ -269,6 +283,17 @@ def test_clients_are_named_as_they_were_enrolled(order):
         "site-b left out: it is gone",
         "client 5 refused: no name",
     ]
+
+
+def test_who_was_revoked_meanwhile_is_named_so(order):
+    names = {11: "site-a"}
+    follower = Follower(order.folder, lambda: names)
+    event(order.folder, "joined", clients=1, examples=5, done=0, refused=[], numbers={"1": 11})
+    names[11] = "site-a (revoked)"
+    finished(order.folder, 1)
+    display, written = screen()
+    follower.show(display)
+    assert "site-a (revoked) refused: policy" in written.getvalue()
 
 
 def test_half_a_line_is_shown_when_it_is_whole(order):
