@@ -17,7 +17,7 @@ def keep_freed_memory() -> None:
     back to the system, which has to clear its pages before it gives them out again: with a megabyte a layer,
     up to a tenth of a plain step. Where there is another C library than GNU's nothing changes.
     """
-    with suppress(AttributeError, OSError):
+    with suppress(AttributeError, OSError, TypeError):
         set_option = ctypes.CDLL(None).mallopt
         set_option(_MMAP_THRESHOLD, _BLOCK)
         set_option(_TRIM_THRESHOLD, _HEAP)

@@ -109,10 +109,11 @@ class PlainOptimizer:
         self.network = network
         self._optimizer = optimizer
         self._vector = parameters.vector
+        self._vector.grad = None  # of a training that failed
         self._split = parameters.split
         self._rate = _rate_alone(optimizer)
-        self._losses_each = expected_batch_size * views
-        self._is_done = False
+        self._divisor = expected_batch_size * views
+        self._has_stepped = False
 
     def absorb(self, losses: Tensor, *, alone: bool = False) -> None:
         """Add the gradients of one chunk, over the expected batch size, to the batch's sum.
@@ -120,23 +121,25 @@ class PlainOptimizer:
         Where the rule is to subtract them times a rate, those of a whole batch are subtracted at once: a
         vector of their own would be written and read five times on the way.
         """
-        loss = losses.sum() / self._losses_each
+        loss = losses.sum() / self._divisor
         if alone and self._rate is not None:
             self.network.add_gradients(-self._rate * loss, self._split(self._vector.data))
-            self._is_done = True
+            self._has_stepped = True
             return
-        if self._vector.grad is None:
-            self._vector.grad = torch.zeros_like(self._vector.data)
-        self.network.add_gradients(loss, self._split(self._vector.grad))
+        self.network.add_gradients(loss, self._split(self._gradient()))
 
     def finish_batch(self) -> None:
         """Step once with the batch's sum."""
-        if not self._is_done:
-            if self._vector.grad is None:
-                self._vector.grad = torch.zeros_like(self._vector.data)
+        if not self._has_stepped:
+            gradient = self._gradient()
             self._optimizer.step()
-            self._vector.grad.zero_()
-        self._is_done = False
+            gradient.zero_()
+        self._has_stepped = False
+
+    def _gradient(self) -> Tensor:
+        if self._vector.grad is None:
+            self._vector.grad = torch.zeros_like(self._vector.data)
+        return self._vector.grad
 
 
 def _rate_alone(rule: Optimizer) -> float | None:

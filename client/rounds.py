@@ -115,7 +115,8 @@ def _versions() -> dict[str, str]:
 def _digest_of_model(arrays: Arrays) -> str:
     """Return the digest of a round's model, which many clients of one process are given one after another.
 
-    To compare every bit with the last one's takes a tenth of the time that hashing takes.
+    To compare every bit with the last one's takes a tenth of the time that hashing takes. What came with a
+    message is never changed in place.
     """
     last: tuple[Arrays, str] | None = getattr(_worker, "hashed", None)
     if last is None or not same_bits(last[0], arrays):

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -19,10 +20,10 @@ from client.kernels.parallel import cores_for_kernels
 from client.noise import PrivateRandomness
 from client.optimizer import BatchOptimizer, OptimizerSettings, PlainOptimizer, PrivateOptimizer
 from client.sampling import PoissonSampler
-from common.arrays import Arrays
+from common.arrays import Arrays, same_bits
 from common.data import Records
 from common.errors import ConfigError, DataError, MessageError
-from common.models import load_arrays, model_arrays, refuse_misfit
+from common.models import load_arrays, refuse_misfit
 from common.privacy.mechanisms import Mechanism, PoissonGaussian
 
 _MANY_CHANNELS = 16
@@ -121,6 +122,7 @@ class DPTrainer:
         self._spare_core = spare_core
         most = min(max_physical_batch_size, self._network.most_at_once or max_physical_batch_size)
         self._chunk_size = max(1, most // views)
+        self._finite: Arrays = {}
 
     def step_by(self, optimizer: OptimizerSettings) -> None:
         """Apply another rule to gradients from the next `fit` on, such as one with a smaller rate."""
@@ -134,9 +136,12 @@ class DPTrainer:
             MessageError: when a value is not finite: every gradient would be, and only noise be left.
         """
         refuse_misfit(self._model, arrays)
+        if same_bits(arrays, self._finite):
+            return
         for name in sorted(arrays):
             if not np.isfinite(arrays[name]).all():
                 raise MessageError(f"the {kind}'s {name} holds values that are not finite")
+        self._finite = arrays
 
     def fit(
         self,
@@ -178,8 +183,8 @@ class DPTrainer:
                 for chunk in chunks:
                     self._absorb(optimizer, data, chunk, generator, len(chunks) == 1)
                 optimizer.finish_batch()
-        trained = model_arrays(self._model)
-        return LocalUpdate(arrays={name: trained[name] - arrays[name] for name in arrays})
+        trained = self._model.state_dict()
+        return LocalUpdate(arrays={name: _values(trained[name]) - arrays[name] for name in arrays})
 
     def _cores(self) -> AbstractContextManager[None]:
         """Leave the cores to kernels where they do most of the work."""
@@ -235,6 +240,12 @@ class DPTrainer:
                 view.copy_(torch.from_numpy(correction[name]))
             correct(rule, vector, values)
         return rule
+
+
+def _values(parameter: Tensor) -> NDArray[np.float32]:
+    """Return a parameter's values; on a CPU they are its own memory."""
+    values: NDArray[np.float32] = parameter.to("cpu", torch.float32).numpy()
+    return values
 
 
 def quickest_layout(model: nn.Module) -> nn.Module:

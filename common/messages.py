@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.app.typing import ConfigRecordValues
 
 from common.arrays import Arrays
@@ -22,7 +21,7 @@ from common.protocol import (
     TrainRequest,
     Update,
 )
-from common.wire import ARRAYS, CORRECTION, FIELDS, TRAINING_PREFIX, Fields, unpack_arrays
+from common.wire import ARRAYS, CORRECTION, FIELDS, TRAINING_PREFIX, Fields, pack_array, unpack_arrays
 
 FLOWER_ERRORS = {
     3: "it did not take its message in time",
@@ -151,7 +150,7 @@ def parse_reply(message: Message) -> Reply:
 
 def pack_arrays(arrays: Arrays) -> ArrayRecord:
     """Pack named arrays for the wire, without pickle."""
-    return ArrayRecord({name: Array(np.ascontiguousarray(value)) for name, value in arrays.items()})
+    return ArrayRecord({name: pack_array(value) for name, value in arrays.items()})
 
 
 def _pack_deliveries(deliveries: Iterable[Delivery]) -> list[str]:

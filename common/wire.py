@@ -1,12 +1,13 @@
-"""Reading Flower's records without trusting them: scalars of one type, arrays of one form."""
+"""Flower's records, read without trusting them: scalars of one type, arrays of one form."""
 
 from __future__ import annotations
 
+import io
 import re
 from typing import TypeVar
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -20,12 +21,22 @@ FIELDS = "fields"
 TRAINING_PREFIX = "training."
 
 _T = TypeVar("_T")
+_NPY = "numpy.ndarray"
+"""What Flower calls a .npy file."""
 _LONGEST_LINE = 500
 _NPY_HEADER = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '<f4', 'fortran_order': False, "
     rb"'shape': \((?P<shape>[0-9, ]{0,200})\), \} *\n",
     re.DOTALL,
 )
+
+
+def pack_array(values: NDArray[np.float32]) -> Array:
+    """Pack an array in the form that Flower gives it, a .npy file; Flower itself would copy it twice."""
+    values, header = np.asarray(values, order="C"), io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(values))
+    data = b"".join((header.getvalue(), values.reshape(-1).data))
+    return Array(dtype=str(values.dtype), shape=values.shape, stype=_NPY, data=data)
 
 
 def unpack_arrays(message: Message, name: str = ARRAYS) -> Arrays:
@@ -37,7 +48,7 @@ def unpack_arrays(message: Message, name: str = ARRAYS) -> Arrays:
 
 
 def _unpack_array(name: str, data: bytes) -> NDArray[np.float32]:
-    """Read a float32 array in the form that Flower gives it, a .npy file, and no other.
+    """Read a float32 array in the form that Flower gives it, a .npy file, and no other; it is not copied.
 
     numpy's own reader would also open archives and evaluate headers, and fail in many ways on hostile bytes.
     """
@@ -46,7 +57,8 @@ def _unpack_array(name: str, data: bytes) -> NDArray[np.float32]:
         raise MessageError(f"the array {name!r:.60} cannot be decoded: it is not float32")
     try:
         shape = [int(size) for size in header["shape"].split(b",") if size.strip()]
-        return np.frombuffer(data, dtype="<f4", offset=header.end()).reshape(shape).astype(np.float32)
+        values = np.frombuffer(data, dtype="<f4", offset=header.end()).reshape(shape)
+        return np.require(values, np.float32, ["ALIGNED"])
     except ValueError:
         raise MessageError(f"the array {name!r:.60} cannot be decoded: its size is not its shape's") from None
 

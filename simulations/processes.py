@@ -25,6 +25,7 @@ from flwr.clientapp.typing import ClientAppCallable
 
 from client.memory import keep_freed_memory
 from common.errors import RoundFailed
+from simulations.channel import Channel
 from simulations.grid import adopt_identity, answer
 
 _PR_SET_PDEATHSIG = 1
@@ -69,10 +70,15 @@ class CopiedApp:
         self.close()
 
     def close(self) -> None:
-        """End the copies that have nothing to do; none has when nobody waits for an answer."""
+        """End the copies that have nothing to do; none has when nobody waits for an answer.
+
+        Each holds the pipes of those that were made before it, so that one ends when all later ones have.
+        """
         with self._freed, ExitStack() as ends:
             for process in self._idle:
-                ends.callback(process.close)
+                ends.callback(process.wait)
+            for process in self._idle:
+                process.let_go()
             self._idle = []
 
     def __call__(self, message: Message, context: Context) -> Message:
@@ -118,9 +124,10 @@ class _Copy:
     def __init__(self, app: ClientAppCallable) -> None:
         self.served: set[int] = set()
         fork = get_context("fork")
-        self._pipe, theirs = fork.Pipe()
+        ours, theirs = fork.Pipe()
+        self._channel = Channel(ours)
         self._process = fork.Process(
-            target=_serve, args=(app, theirs, self._pipe, os.getpid()), name="client", daemon=True
+            target=_serve, args=(app, theirs, ours, os.getpid()), name="client", daemon=True
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # a copy uses no lock of another thread
@@ -129,8 +136,8 @@ class _Copy:
 
     def ask(self, message: Message, context: Context) -> _Answer:
         try:
-            self._pipe.send((message, context))
-            given: _Answer = self._pipe.recv()
+            self._channel.send((message, context))
+            given: _Answer = self._channel.receive()
         except (EOFError, OSError):
             self._process.join(_SECONDS_TO_END)
             raise RoundFailed(
@@ -139,8 +146,10 @@ class _Copy:
             ) from None
         return given
 
-    def close(self) -> None:
-        self._pipe.close()
+    def let_go(self) -> None:
+        self._channel.close()
+
+    def wait(self) -> None:
         self._process.join(_SECONDS_TO_END)
         if self._process.is_alive():
             self._process.kill()
@@ -164,14 +173,15 @@ def _serve(app: ClientAppCallable, pipe: Connection, parents: Connection, parent
     _die_with(parent)
     keep_freed_memory()
     log = _log_here()
+    channel = Channel(pipe)
     while True:
         try:
-            message, context = pipe.recv()
+            message, context = channel.receive()
         except EOFError:
             return
         adopt_identity(message.metadata.run_id)
         reply = answer(app, message, context)
-        pipe.send(_Answer(reply=reply, state=context.state, log=_taken(log)))
+        channel.send(_Answer(reply=reply, state=context.state, log=_taken(log)))
 
 
 def _die_with(parent: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from client import kernels
 from client.gradients.link import Kept, Link, pair
 from client.gradients.pooling import largest_of_four
 
@@ -67,7 +68,11 @@ class MaxPool(Link):
 
 
 class Dropout(Link):
-    """Some numbers left out by chance, the others made larger for it. Source: Srivastava et al. 2014."""
+    """Some numbers left out by chance, the others made larger for it. Source: Srivastava et al. 2014.
+
+    The library's own generator draws: with kernels the seed alone, without them each number, in the order in
+    which they lie in memory.
+    """
 
     def __init__(self, layer: nn.Dropout) -> None:
         self._layer = layer
@@ -77,12 +82,30 @@ class Dropout(Link):
         left_out = self._layer.p if self._layer.training else 0.0
         if not 0 < left_out < 1:
             return inputs * (1.0 - left_out), (1.0 - left_out,)
+        if _suits_kernels(inputs):
+            seed = int(torch.randint(2**63 - 1, ()))
+            return self._left_out(inputs, seed, left_out), (seed, left_out)
         factors = torch.empty_like(inputs).uniform_().ge_(left_out).mul_(1 / (1 - left_out))
         return inputs * factors, (factors,)
 
     def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
+        if len(kept) == 2:
+            return self._left_out(backprops, *kept)
         gradient: Tensor = backprops * kept[0]
         return gradient
+
+    @staticmethod
+    def _left_out(values: Tensor, seed: int, share: float) -> Tensor:
+        """Leave out the values that a seed says, whatever their order in memory; make the others larger."""
+        values = values.contiguous()
+        kept = torch.empty_like(values)
+        sizes = values.numel(), seed, round(share * 2**32), 1 / (1 - share)
+        kernels.run("leave_out", *sizes, values, kept)
+        return kept
+
+
+def _suits_kernels(values: Tensor) -> bool:
+    return kernels.at_hand() and values.is_cpu and values.dtype == torch.float32
 
 
 class Flatten(Link):

@@ -1,4 +1,4 @@
-"""Per-record gradients of layers in a row, without autograd and without hooks."""
+"""Gradients of layers in a row, each record's or their sum, without autograd and without hooks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from client.gradients.links import link_of
 from client.gradients.matrices import FewVectors
 from client.gradients.pooled import PooledConvolution
 from client.gradients.records import RecordGradients
+from client.gradients.thin import ThinConvolution
 
 
 class LayerChain:
@@ -98,14 +99,24 @@ def _links_of(layers: list[nn.Module], *, with_kernels: bool) -> list[Link] | No
         part, taken = LanedPart.of(layers)
         links = [part] if part else []
     while taken < len(layers):
-        pooled = PooledConvolution.of(layers[taken:]) if with_kernels else None
-        few = FewVectors.of(layers[taken]) if with_kernels else None
-        link = pooled or few or link_of(layers[taken])
+        link, several = _next_of(layers[taken:], with_kernels=with_kernels, is_first=not taken)
         if link is None:
             return None
         links.append(link)
-        taken += 3 if pooled else 1
+        taken += several
     return links
+
+
+def _next_of(layers: list[nn.Module], *, with_kernels: bool, is_first: bool) -> tuple[Link | None, int]:
+    """Return the link of the next layers, and how many it is of."""
+    if with_kernels:
+        if is_first and (thin := ThinConvolution.of(layers)):
+            return thin, 2
+        if pooled := PooledConvolution.of(layers):
+            return pooled, 3
+        if few := FewVectors.of(layers[0]):
+            return few, 1
+    return link_of(layers[0]), 1
 
 
 def _suits_kernels(parameter: Tensor) -> bool:

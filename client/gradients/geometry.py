@@ -90,3 +90,19 @@ def _margins(layer: nn.Conv2d) -> list[int]:
         return [whole[1] // 2, whole[1] - whole[1] // 2, whole[0] // 2, whole[0] - whole[0] // 2]
     vertical, horizontal = (int(pixels) for pixels in layer.padding)
     return [horizontal, horizontal, vertical, vertical]
+
+
+def padded(images: Tensor, layer: nn.Conv2d) -> Tensor:
+    """Return images with a layer's zeros around them."""
+    rows, columns = even_zeros(layer) or (0, 0)
+    return functional.pad(images, [columns, columns, rows, rows]) if rows or columns else images
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """Return images [b, C, H, W] as [b, H, W, C], in memory too."""
+    return images.permute(0, 2, 3, 1).contiguous()
+
+
+def channels_first(images: Tensor) -> Tensor:
+    """Return [..., H, W, C] as [..., C, H, W], in memory as they are."""
+    return images.movedim(-1, -3)

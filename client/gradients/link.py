@@ -48,7 +48,8 @@ class Link(ABC):
         """
         backprops, gradients = self.back(kept, backprops, wanted=wanted)
         for parameter, each in gradients.items():
-            each.add_weighted_sum(torch.ones(len(each), device=parameter.device), totals[parameter])
+            ones = torch.ones(len(each), device=parameter.device, dtype=parameter.dtype)
+            each.add_weighted_sum(ones, totals[parameter])
         return backprops
 
     @abstractmethod

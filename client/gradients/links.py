@@ -20,7 +20,7 @@ from client.gradients.records import DenseGradients
 _aten = torch.ops.aten
 
 
-class _Linear(Link):
+class Linear(Link):
     """A linear layer."""
 
     is_trained = True
@@ -29,6 +29,7 @@ class _Linear(Link):
         self._layer = layer
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
+        """Return the outputs, [b, ...], and what `back` needs."""
         return self._layer(inputs), (inputs,)
 
     def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
@@ -124,7 +125,7 @@ def _sum_pixels(images: Tensor) -> Tensor:
 
 
 _LINKS: dict[type[nn.Module], Callable[[Any], Link]] = {
-    nn.Linear: _Linear,
+    nn.Linear: Linear,
     nn.Conv2d: _Convolution,
     nn.GroupNorm: _GroupNorm,
     nn.ReLU: lambda _: Relu(),

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from client import kernels
-from client.gradients.linear import linear_gradients
-from client.gradients.link import Gradients, Kept, Link, Totals
+from client.gradients.link import Kept, Totals
+from client.gradients.links import Linear
 from client.kernels.parallel import by_blocks
 
 _ROWS, _COLUMNS = 4, 16
@@ -16,17 +16,12 @@ _FEW, _BLOCK = 24, 256
 """Records up to which, and columns by which, it is quicker than the library."""
 
 
-class FewVectors(Link):
+class FewVectors(Linear):
     """A linear layer whose way back reads its weights once.
 
     Args:
         layer: one that `of` takes.
     """
-
-    is_trained = True
-
-    def __init__(self, layer: nn.Linear) -> None:
-        self._layer = layer
 
     @classmethod
     def of(cls, layer: nn.Module) -> FewVectors | None:
@@ -38,10 +33,10 @@ class FewVectors(Link):
     def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
         """Return the outputs, [b, rows], and what `back` needs."""
         layer, rows = self._layer, self._layer.out_features
-        if not _are_few(inputs):
-            return layer(inputs), (inputs,)
+        if not self._are_few(inputs):
+            return super().forward(inputs)
         inputs, weights = inputs.contiguous(), layer.weight.detach()
-        parts = weights.new_zeros(rows // _ROWS, len(inputs), _ROWS)
+        parts = weights.new_empty(rows // _ROWS, len(inputs), _ROWS)
 
         def some(part: slice) -> None:
             kernels.run(
@@ -57,7 +52,7 @@ class FewVectors(Link):
     def back_summed(self, kept: Kept, backprops: Tensor, totals: Totals, *, wanted: bool) -> Tensor:
         """Add the sums of the parameters' gradients to their totals; return the gradient of the inputs."""
         (inputs,), layer = kept, self._layer
-        if not _are_few(inputs):
+        if not self._are_few(inputs):
             return super().back_summed(kept, backprops, totals, wanted=wanted)
         slopes, weights, total = backprops.contiguous(), layer.weight.detach(), totals[layer.weight]
         of_inputs = torch.zeros_like(inputs) if wanted else None
@@ -73,12 +68,7 @@ class FewVectors(Link):
             totals[layer.bias].add_(slopes.sum(dim=0))
         return backprops if of_inputs is None else of_inputs
 
-    def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
-        return backprops @ self._layer.weight
-
-    def _gradients(self, kept: Kept, backprops: Tensor) -> Gradients:
-        return linear_gradients(self._layer, list(kept), backprops)
-
-
-def _are_few(inputs: Tensor) -> bool:
-    return inputs.dim() == 2 and len(inputs) <= _FEW
+    def _are_few(self, inputs: Tensor) -> bool:
+        """Say whether a kernel may take inputs; what does not fit the weights, the library refuses."""
+        few = inputs.dim() == 2 and len(inputs) <= _FEW and inputs.shape[1] == self._layer.in_features
+        return few and self._layer.weight.is_contiguous()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from client import kernels
-from client.gradients.geometry import even_zeros
+from client.gradients.geometry import channels_first, channels_last, even_zeros, padded
 from client.gradients.link import Gradients, Kept, Link, Totals, pair
 from client.gradients.records import DenseGradients
 from client.kernels.parallel import by_blocks
@@ -55,14 +55,23 @@ class PooledConvolution(Link):
         return cls(convolution) if type(convolution) is nn.Conv2d and _suits(convolution) else None
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Kept]:
-        """Return the largest results, [b, O, H' / 2, W' / 2], and what `back` needs."""
-        images, layer = _channels_last(self._padded(inputs)), self._layer
+        """Return the largest results, [b, O, H' / 2, W' / 2], and what `back` needs.
+
+        Raises:
+            ValueError: when the images are not of the layer's channels, or too small.
+        """
+        layer = self._layer
+        if inputs.dim() != 4 or inputs.shape[1] != layer.in_channels:
+            raise ValueError(f"images of size {[*inputs.shape]} are not [b, {layer.in_channels}, H, W]")
+        images = channels_last(padded(inputs, layer))
         records, height, width, outputs = results = self._results(images)
+        if min(height, width) < 2:
+            raise ValueError(f"images of size {[*inputs.shape]} are too small to be pooled after {layer}")
         pooled = images.new_empty(records, height // 2, width // 2, outputs)
         which = torch.empty_like(pooled, dtype=torch.int32)
         pool = self._by_fewer_products if _is_three_by_three(layer) else self._by_library
         pool(images, results, pooled, which)
-        return _channels_first(pooled), (images, which, results)
+        return channels_first(pooled), (images, which, results)
 
     def _by_fewer_products(self, images: Tensor, results: torch.Size, pooled: Tensor, which: Tensor) -> None:
         layer = self._layer
@@ -80,8 +89,8 @@ class PooledConvolution(Link):
 
     def _by_library(self, images: Tensor, results: torch.Size, pooled: Tensor, which: Tensor) -> None:
         layer = self._layer
-        found = _channels_last(
-            functional.conv2d(_channels_first(images), layer.weight, layer.bias, stride=layer.stride)
+        found = channels_last(
+            functional.conv2d(channels_first(images), layer.weight, layer.bias, stride=layer.stride)
         )
 
         def some(part: slice) -> None:
@@ -100,7 +109,7 @@ class PooledConvolution(Link):
         """Add the sums of the parameters' gradients to their totals; return the gradient of the inputs."""
         of_inputs, of_own = self._meet(kept, backprops, wanted=wanted, together=_TOGETHER)
         for parameter, sums in of_own:
-            totals[parameter].add_(sums.sum(dim=0) if len(sums) > 1 else sums[0])
+            totals[parameter].add_(sums[0] if len(sums) == 1 else sums.sum(dim=0))
         return of_inputs
 
     def _backward(self, kept: Kept, backprops: Tensor) -> Tensor:
@@ -109,7 +118,7 @@ class PooledConvolution(Link):
     def _meet(self, kept: Kept, backprops: Tensor, *, wanted: bool, together: int) -> tuple[Tensor, _Own]:
         """Return gradients of inputs, if they are wanted, and of parameters, of so many records together."""
         images, which, results = kept
-        slopes, kernel = _channels_last(backprops), _channels_last(self._layer.weight.detach())
+        slopes, kernel = channels_last(backprops), channels_last(self._layer.weight.detach())
         of_images = torch.zeros_like(images) if wanted else None
         blocks = -(-len(images) // together)
         of_kernels, of_bias = (kernel.new_zeros(blocks, *size) for size in (kernel.shape, kernel.shape[:1]))
@@ -126,15 +135,11 @@ class PooledConvolution(Link):
                     *(of_kernels[block], of_bias[block], *scratch),
                 )
 
-        operations = together * slopes[0].numel() * kernel[0].numel()
+        operations = together * slopes.shape[1:].numel() * kernel[0].numel()
         by_blocks(some, blocks, operations=operations)
-        of_inputs = backprops if of_images is None else self._cropped(_channels_first(of_images))
-        of_own = [(self._layer.weight, _channels_first(of_kernels))]
+        of_inputs = backprops if of_images is None else self._cropped(channels_first(of_images))
+        of_own = [(self._layer.weight, channels_first(of_kernels))]
         return of_inputs, of_own if self._layer.bias is None else [*of_own, (self._layer.bias, of_bias)]
-
-    def _padded(self, images: Tensor) -> Tensor:
-        rows, columns = even_zeros(self._layer) or (0, 0)
-        return functional.pad(images, [columns, columns, rows, rows]) if rows or columns else images
 
     def _cropped(self, images: Tensor) -> Tensor:
         rows, columns = even_zeros(self._layer) or (0, 0)
@@ -159,16 +164,6 @@ class PooledConvolution(Link):
         squares = _BAND * (width // 2)
         entries = torch.empty((_FOUR + 1) * (squares + 1) * outputs, dtype=torch.int64)
         return entries, torch.empty(_FOUR * squares + outputs, dtype=torch.int32)
-
-
-def _channels_last(images: Tensor) -> Tensor:
-    """Return images [b, C, H, W] as [b, H, W, C], in memory too."""
-    return images.permute(0, 2, 3, 1).contiguous()
-
-
-def _channels_first(images: Tensor) -> Tensor:
-    """Return [..., H, W, C] as [..., C, H, W], in memory as they are."""
-    return images.movedim(-1, -3)
 
 
 def _suits(layer: nn.Conv2d) -> bool:

@@ -1,6 +1,7 @@
 """The compiled kernels, which are there where a C compiler was when the program was installed.
 
-Without them the same numbers come from the library, to rounding.
+Without them the same numbers come from the library, to rounding: of pixels that are equally the largest of a
+window another one may be taken for it, and a value that is not finite spoils more or fewer of its record's.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ _ARGUMENTS = {
     "pooled_back": "sfffifffli",
     "winograd_kernels": "nff",
     "winograd_pooled": "sffffif",
+    "thin_forward": "sffff",
+    "thin_back": "sfffff",
+    "leave_out": "nnndff",
     "matrix_forward": "nnnfff",
     "matrix_back": "nnnnnfffff",
     "normals": "nlif",

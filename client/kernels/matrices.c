@@ -1,7 +1,7 @@
 /* A matrix of weights and the few vectors of a batch: the weights are read once, and rows of vectors stay near.
  *
- * inputs [b, columns], weights [rows, columns], outputs [b, rows], all of float32 and contiguous. columns is a multiple of
- * WIDTH, rows of ROWS.
+ * inputs [b, columns], weights [rows, columns], outputs [b, rows], all of float32 and contiguous. columns is a multiple
+ * of WIDTH, rows of ROWS.
  */
 #include "vectors.h"
 
@@ -66,8 +66,8 @@ INLINE void weight_block(Size columns, Size rows, Size width, const float *input
   }
 }
 
-/* input_gradients += slopes weights, if they are not null, and totals += slopes' inputs, for columns first to last. totals may be
- * the weights: none is changed before it was used. */
+/* input_gradients += slopes weights, if they are not null, and totals += slopes' inputs, for columns first to last.
+ * totals may be the weights: none is changed before it was used. */
 EXPORTED void matrix_back(Size records, Size rows, Size columns, Size first, Size last, const float *inputs,
                           const float *weights, const float *slopes, float *input_gradients, float *totals) {
 #define BLOCKS(DO)                                                     \

@@ -1,10 +1,10 @@
 /* A convolution, max(0, x) and the largest of every four, with channels last in memory.
  *
- * Images [b, H, W, C], kernels [O, rows, columns, C], results [b, H', W', O], and of every square of four of these one in
- * pooled [b, H' / 2, W' / 2, O]. On the way back the gradients of the three others are zero, and of those below zero: only
- * what is left meets images and kernels, and what a row of a kernel meets lies in a row.
+ * Images [b, H, W, C], kernels [O, rows, columns, C], results [b, H', W', O], and of every square of four of these one
+ * in pooled [b, H' / 2, W' / 2, O]. On the way back the gradients of the three others are zero, and of those below
+ * zero: only what is left meets images and kernels, and what a row of a kernel meets lies in a row.
  *
- * All numbers are float32, all tensors contiguous. C and O are multiples of WIDTH. Nothing is allocated and nothing is kept.
+ * All numbers are float32, all tensors contiguous. C and O are multiples of WIDTH. Nothing is allocated or kept.
  */
 #include <string.h>
 
@@ -31,8 +31,8 @@ EXPORTED void pool_of_four(const Pooled *p, const float *results, float *pooled,
         }
 }
 
-/* What of some rows of pooled gradients is not zero: by the place of its result, [squares, 4, O], to meet the kernel of its
- * output; and by its output, [O, squares], to meet the image. How many there are is in counts [squares, 4] and [O]. */
+/* What of some rows of pooled gradients is not zero: by the place of its result, [squares, 4, O], to meet the kernel of
+ * its output; and by its output, [O, squares], to meet the image. How many there are is in counts [squares, 4], [O]. */
 typedef struct {
   Entry *by_place, *by_output;
   int32_t *at_place, *of_output;
@@ -110,14 +110,16 @@ INLINE void meet_kernels(const Pooled *p, Size rows, const float *kernels, Sorte
 #undef DO
 }
 
-/* From the gradients of what was pooled, those of images, of the records' kernels and of what their sums begin with, [O], are
- * added to what is there; the first may be null. There is room for 5 * (band * W' / 2 + 1) * O entries and 4 * band * W' / 2 + O counts. */
+/* From the gradients of what was pooled, those of images, of the records' kernels and of what their sums begin with,
+ * [O], are added to what is there; the first may be null. There is room for 5 * (band * W' / 2 + 1) * O entries and
+ * 4 * band * W' / 2 + O counts. */
 EXPORTED void pooled_back(const Pooled *p, const float *images, const float *kernels, const float *slopes,
                           const int32_t *which, float *image_gradients, float *kernel_gradients,
                           float *begin_gradients, Entry *entries, int32_t *counts) {
   Size image = p->height * p->width * p->channels, row = p->result_width / 2 * p->outputs;
   Size squares = p->band * (p->result_width / 2);
-  Sorted sorted = {entries, entries + NOWHERE * squares * p->outputs + 5 * p->outputs, counts, counts + NOWHERE * squares};
+  Entry *by_output = entries + NOWHERE * squares * p->outputs + 5 * p->outputs;
+  Sorted sorted = {entries, by_output, counts, counts + NOWHERE * squares};
   for (Size record = 0; record < p->records; record++) {
     for (Size y = 0, rows; y < p->result_height / 2; y += rows) {
       rows = p->result_height / 2 - y < p->band ? p->result_height / 2 - y : p->band;

@@ -1,4 +1,4 @@
-"""What the kernels are told of shapes; each as in lanes.c."""
+"""What the kernels are told of shapes; each as in the source that takes it."""
 
 from __future__ import annotations
 
@@ -47,6 +47,15 @@ class Pooled(ctypes.Structure):
         ctypes.c_int64,
         "records height width channels result_height result_width outputs rows columns down right band",
     )
+
+
+class Thin(ctypes.Structure):
+    """A convolution of few channels."""
+
+    _fields_ = [
+        *_fields(ctypes.c_int64, "records image width result_height result_width outputs taps"),
+        ("places", ctypes.POINTER(ctypes.c_int32)),
+    ]
 
 
 class Groups(ctypes.Structure):

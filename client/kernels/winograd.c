@@ -1,7 +1,7 @@
 /* Convolutions with kernels of 3 x 3 at a quarter of the products, with channels last in memory.
  *
- * Every 4 x 4 results follow from 6 x 6 pixels by 36 products for each pair of channels instead of 144: pixels and kernels
- * are evaluated as polynomials at 0, 1, -1, 2, -2 and infinity, multiplied there, and the products interpolated.
+ * Every 4 x 4 results follow from 6 x 6 pixels by 36 products for each pair of channels instead of 144: pixels and
+ * kernels are evaluated as polynomials at 0, 1, -1, 2, -2 and infinity, multiplied there, and the products interpolated.
  * Source: Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks", F(4 x 4, 3 x 3).
  */
 #include "pooled.h"
@@ -136,7 +136,8 @@ INLINE void pool_tile(const Pooled *p, Size y, Size x, const float *products, co
   }
 }
 
-/* pooled and which as `pool_of_four` gives them. kernels [POINTS, C, O] are at all points; bias may be null. There is room for POINTS * TILES * (C + O) numbers. */
+/* pooled and which as `pool_of_four` gives them. kernels [POINTS, C, O] are at all points; bias may be null. There is
+ * room for POINTS * TILES * (C + O) numbers. */
 EXPORTED void winograd_pooled(const Pooled *p, const float *images, const float *kernels,
                               const float *bias, float *pooled, int32_t *which, float *room) {
   Size down = (p->result_height / 2 + 1) / 2, right = (p->result_width / 2 + 1) / 2, tiles = p->records * down * right;

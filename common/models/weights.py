@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -56,4 +57,8 @@ def load_arrays(model: nn.Module, arrays: Arrays) -> None:
         ConfigError: a name or shape differs from the model's; nothing has been copied then.
     """
     refuse_misfit(model, arrays)
-    model.load_state_dict({name: torch.tensor(arrays[name]) for name in arrays})
+    for name, value in model.state_dict().items():
+        if value.is_cpu and value.dtype == torch.float32:
+            np.copyto(value.numpy(), arrays[name])
+        else:
+            value.copy_(torch.tensor(arrays[name]))

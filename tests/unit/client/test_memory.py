@@ -9,11 +9,13 @@ import sys
 import pytest
 
 PROGRAM = """
-import resource, sys
+import ctypes, resource, sys
 import torch
 from client.memory import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
+else:
+    ctypes.CDLL(None).mallopt(-3, 2**17)  # glibc's own limit, which would else grow by itself
 def steps(count):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(count):

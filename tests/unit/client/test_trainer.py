@@ -61,6 +61,26 @@ def test_training_without_protection_keeps_no_activations() -> None:
     assert used._network._kept == []  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("rule", [{}, {"momentum": 0.9}])
+def test_a_plain_training_begins_without_the_gradient_of_one_that_failed(rule: dict[str, float]) -> None:
+    failing = False
+    calls = []
+
+    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+        calls.append(len(labels))
+        if failing and len(calls) == 3:
+            raise MemoryError
+        return cross_entropy(outputs, labels)
+
+    data, what = records(20), charge(20, sigma=None)
+    expected = digest(fit(trainer(chunk=3, **rule), data, what).arrays)
+    used, failing = trainer(loss=loss, chunk=3, **rule), True
+    with pytest.raises(MemoryError):
+        fit(used, records(30, seed=5), charge(30, sigma=None))
+    failing = False
+    assert digest(fit(used, data, what).arrays) == expected
+
+
 def test_a_trainer_recovers_from_an_interrupted_batch() -> None:
     calls = []
 

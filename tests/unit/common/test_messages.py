@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.supercore.task_identity import TaskIdentity
 
@@ -14,6 +14,7 @@ from common.ledger import SigningKey, canonical
 from common.ledger.receipts import HeldCheckpoint, Receipt
 from common.messages import (
     describe_request_record,
+    pack_arrays,
     parse_describe_request,
     parse_reply,
     parse_train_request,
@@ -29,6 +30,7 @@ from common.protocol import (
     TrainRequest,
     Update,
 )
+from common.wire import unpack_arrays
 
 
 @pytest.fixture(autouse=True)
@@ -160,6 +162,27 @@ def test_an_update_survives_the_wire():
     assert isinstance(received, Update)
     np.testing.assert_array_equal(received.arrays["w"], update.arrays["w"])
     assert received.ledger_lines == ("x",)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.ones((2, 3)),
+        np.arange(6.0).reshape(2, 3).T,
+        np.float64(7).reshape(()),
+        np.zeros((0, 4)),
+        np.ones((1,)),
+    ],
+)
+def test_arrays_have_flowers_own_form_and_are_read_without_being_copied(values):
+    values = values.astype(np.float32)
+    packed = pack_arrays({"w": values})["w"]
+    assert packed == Array(np.asarray(values, order="C"))
+    request = Message(RecordDict({"arrays": ArrayRecord({"w": packed})}), dst_node_id=1, message_type="train")
+    read = unpack_arrays(request)["w"]
+    assert np.array_equal(read, values)
+    assert read.shape == values.shape
+    assert not read.flags.writeable, "whoever else holds the message has the same bytes"
 
 
 def test_no_reply_carries_an_epsilon():

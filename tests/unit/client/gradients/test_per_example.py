@@ -62,6 +62,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "linear": head,
     "linear-twice": lambda: head(nn.Flatten(), nn.Linear(192, 6), Twice(nn.Linear(6, 6))),
     "linear-on-rows": lambda: head(nn.Linear(8, 5)),
+    "linear-on-rows-for-kernels": lambda: head(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 16, bias=False)),
     "conv": lambda: head(nn.Conv2d(3, 4, 3)),
     "conv-stride-padding-dilation": lambda: head(
         nn.Conv2d(3, 4, (3, 2), stride=(2, 1), padding=(1, 2), dilation=(1, 2))

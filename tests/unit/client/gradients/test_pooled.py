@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from client import kernels
+from client.gradients import matrices, pooled
+from client.gradients.bare import Flatten
 from client.gradients.chain import LayerChain
 from client.gradients.matrices import FewVectors
 from client.gradients.pooled import PooledConvolution
+from client.gradients.thin import ThinConvolution
 
 pytestmark = pytest.mark.skipif(not kernels.at_hand(), reason="the kernels were not built here")
 
@@ -138,8 +144,8 @@ def test_a_chain_takes_what_fits_wherever_it_is() -> None:
     )
     chain = LayerChain.of(model)
     assert chain is not None
-    assert [type(link) for link in chain._links][2] is PooledConvolution
-    assert [type(link) for link in chain._links][-1] is FewVectors
+    kinds = [type(link) for link in chain._links]
+    assert kinds == [ThinConvolution, PooledConvolution, Flatten, FewVectors]
 
 
 @pytest.mark.parametrize("records", [1, 6, 7, 24, 25])
@@ -158,6 +164,46 @@ def test_a_linear_layer_of_few_records(records: int) -> None:
     torch.testing.assert_close(
         list(totals.values()), [1 + each for each in expected[1:]], rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("size", [(2, 48, 8, 8), (2, 8, 8), (2, 16, 3, 3), (2, 16, 2, 9)])
+def test_images_that_do_not_fit_are_refused_before_a_kernel_sees_them(size: tuple[int, ...]) -> None:
+    link = PooledConvolution.of(list(layers(nn.Conv2d(16, 16, 3))))
+    assert link is not None
+    with pytest.raises(ValueError, match="images of size"):
+        link.forward(torch.ones(size))
+
+
+@pytest.mark.parametrize("columns", [48, 50, 128])
+def test_vectors_that_do_not_fit_are_refused_by_the_library(columns: int) -> None:
+    link = FewVectors.of(nn.Linear(64, 8))
+    assert link is not None
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        link.forward(torch.ones(2, columns))
+
+
+def test_weights_that_lie_otherwise_are_for_the_library() -> None:
+    layer = nn.Linear(64, 8)
+    layer.weight = nn.Parameter(torch.randn(64, 8).t())
+    link = FewVectors.of(layer)
+    assert link is not None
+    inputs = torch.randn(3, 64)
+    assert torch.equal(link.forward(inputs)[0], layer(inputs))
+
+
+def test_a_batch_without_a_record_gives_gradients_of_zero() -> None:
+    ours, _ = both(layers(nn.Conv2d(16, 16, 3)), images(16, records=0), summed=True)
+    assert [len(ours[0]), len(ours[1])] == [0, 0]
+    assert not any(each.any() for each in ours[2:])
+
+
+def test_sizes_that_stand_in_two_languages_are_the_same() -> None:
+    folder = Path(kernels.__file__).parent
+    text = "".join(file.read_text() for file in folder.glob("*.[ch]"))
+    found = {name: int(value) for name, value in re.findall(r"^#define (\w+) (\d+)$", text, re.MULTILINE)}
+    assert (found["SIDE"] ** 2, found["TILES"]) == (pooled._POINTS, pooled._TILES)
+    assert (found["ROWS"], found["BLOCK"]) == (matrices._ROWS, matrices._BLOCK)
+    assert found["NOWHERE"] == pooled._FOUR
 
 
 def test_a_linear_layer_may_be_changed_while_it_is_used() -> None:
