@@ -9,7 +9,6 @@ from fractions import Fraction
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -23,7 +22,7 @@ from client.sampling import PoissonSampler
 from common.arrays import Arrays, same_bits
 from common.data import Records
 from common.errors import ConfigError, DataError, MessageError
-from common.models import load_arrays, refuse_misfit
+from common.models import load_arrays, refuse_misfit, values_of
 from common.privacy.mechanisms import Mechanism, PoissonGaussian
 
 _MANY_CHANNELS = 16
@@ -131,6 +130,8 @@ class DPTrainer:
     def refuse_misfit(self, arrays: Arrays, *, kind: str = "model") -> None:
         """Refuse parameters, or a correction, that `fit` could not take, before anything is charged for it.
 
+        What was looked at last is not looked at again, if nobody can have written to it.
+
         Raises:
             ConfigError: when a name or shape is not the model's.
             MessageError: when a value is not finite: every gradient would be, and only noise be left.
@@ -141,7 +142,7 @@ class DPTrainer:
         for name in sorted(arrays):
             if not np.isfinite(arrays[name]).all():
                 raise MessageError(f"the {kind}'s {name} holds values that are not finite")
-        self._finite = arrays
+        self._finite = {} if any(array.flags.writeable for array in arrays.values()) else arrays
 
     def fit(
         self,
@@ -183,8 +184,8 @@ class DPTrainer:
                 for chunk in chunks:
                     self._absorb(optimizer, data, chunk, generator, len(chunks) == 1)
                 optimizer.finish_batch()
-        trained = self._model.state_dict()
-        return LocalUpdate(arrays={name: _values(trained[name]) - arrays[name] for name in arrays})
+        trained = values_of(self._model)
+        return LocalUpdate(arrays={name: trained[name] - arrays[name] for name in arrays})
 
     def _cores(self) -> AbstractContextManager[None]:
         """Leave the cores to kernels where they do most of the work."""
@@ -237,15 +238,9 @@ class DPTrainer:
             named = [name for name, parameter in self._model.named_parameters() if parameter.requires_grad]
             values = torch.zeros_like(vector.data)
             for name, view in zip(named, self._parameters.split(values), strict=True):
-                view.copy_(torch.from_numpy(correction[name]))
+                view.copy_(torch.tensor(correction[name]))
             correct(rule, vector, values)
         return rule
-
-
-def _values(parameter: Tensor) -> NDArray[np.float32]:
-    """Return a parameter's values; on a CPU they are its own memory."""
-    values: NDArray[np.float32] = parameter.to("cpu", torch.float32).numpy()
-    return values
 
 
 def quickest_layout(model: nn.Module) -> nn.Module:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 
 from common.arrays import Arrays, from_bytes, to_bytes
+from common.config import FederationSettings
 from common.errors import CheckpointError
 from common.protocol import Refusal
 from common.run_folder import RunFolder, append_line, write_atomically
@@ -79,6 +80,29 @@ def load_state(folder: RunFolder) -> RunState:
         retired={refusal.partition_id: refusal for refusal in record.retired},
         known=record.ledgers,
     )
+
+
+def require_kind(folder: RunFolder, state: RunState, federation: FederationSettings) -> None:
+    """Refuse settings under which a run's state would lack something, or hold too much.
+
+    Raises:
+        CheckpointError: names the setting.
+    """
+    adaptive = federation.server_optimizer != "sgd"
+    for name, value, fits in (
+        ("model-average", federation.model_average, (state.average is not None) == federation.keeps_average),
+        (
+            "drift-correction",
+            federation.drift_correction,
+            (state.variates is not None) == federation.corrects_drift,
+        ),
+        ("server-optimizer", federation.server_optimizer, (state.second_moment is not None) == adaptive),
+    ):
+        if not fits:
+            raise CheckpointError(
+                f"federation.{name} = {value!r} is not how {folder.root} began: resume with its own "
+                "settings, or start a new run"
+            )
 
 
 def record_round(folder: RunFolder, state: RunState, outcome: RoundOutcome, details: dict[str, Any]) -> None:

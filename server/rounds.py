@@ -17,7 +17,7 @@ from common.models import initial_arrays
 from common.protocol import Reply, TrainRequest
 from common.run_folder import RunFolder, write_atomically
 from server.answers import Answers
-from server.checkpoint import forget_unfinished, load_state, record_round, save_state
+from server.checkpoint import forget_unfinished, load_state, record_round, require_kind, save_state
 from server.copies import LedgerCopies
 from server.drift import DriftCorrection, drift_of
 from server.evaluation import Evaluator
@@ -175,7 +175,7 @@ class Coordinator:
     def _start(self) -> RunState:
         if (self.folder.checkpoint / "state.json").exists():
             state = replace(load_state(self.folder), ended="")
-            self._require_its_kind(state)
+            require_kind(self.folder, state, self.config.federation)
             forget_unfinished(self.folder, state.round)
             return state
         if self.folder.rounds.exists():
@@ -193,35 +193,12 @@ class Coordinator:
             arrays=arrays,
             velocity=moments.first,
             second_moment=moments.second,
-            average=arrays if self._averages else None,
-            variates={} if self._corrects else None,
+            average=arrays if self.config.federation.keeps_average else None,
+            variates={} if self.config.federation.corrects_drift else None,
         )
         save_state(self.folder, state)
         write_atomically(self.folder.rounds, b"")
         return state
-
-    @property
-    def _averages(self) -> bool:
-        return self.config.federation.model_average != "off"
-
-    @property
-    def _corrects(self) -> bool:
-        return self.config.federation.drift_correction != "off"
-
-    def _require_its_kind(self, state: RunState) -> None:
-        """Refuse settings under which the run's state would lack something, or hold too much."""
-        federation = self.config.federation
-        adaptive = federation.server_optimizer != "sgd"
-        for name, value, fits in (
-            ("model-average", federation.model_average, (state.average is not None) == self._averages),
-            ("drift-correction", federation.drift_correction, (state.variates is not None) == self._corrects),
-            ("server-optimizer", federation.server_optimizer, (state.second_moment is not None) == adaptive),
-        ):
-            if not fits:
-                raise CheckpointError(
-                    f"federation.{name} = {value!r} is not how {self.folder.root} began: resume with its own "
-                    "settings, or start a new run"
-                )
 
     def _require_a_start(self, number: int, answers: Answers, clients: int) -> None:
         """End a run whose every client refuses or fails at once: its settings cannot work."""

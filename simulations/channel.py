@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -25,22 +27,24 @@ class Channel:
         self._pipe = pipe
         self._sent: list[bytes] = []
         self._received: list[bytes] = []
+        self._is_in_midst = False
 
     def send(self, value: object) -> None:
         """Send a value.
 
         Raises:
-            OSError: when the other end is closed.
+            OSError: when the other end is closed, or a message before was cut off.
         """
         buffer = io.BytesIO()
         pickler = _Pickler(buffer)
         pickler.dump(value)
         known = {id(part): place for place, part in enumerate(self._sent)}
         places = [known.get(id(part)) for part in pickler.large]
-        self._pipe.send((buffer.getvalue(), places))
-        for part, place in zip(pickler.large, places, strict=True):
-            if place is None:
-                self._pipe.send_bytes(part)
+        with self._whole():
+            self._pipe.send((buffer.getvalue(), places))
+            for part, place in zip(pickler.large, places, strict=True):
+                if place is None:
+                    self._pipe.send_bytes(part)
         self._sent = pickler.large or self._sent
 
     def receive(self) -> Any:
@@ -48,11 +52,22 @@ class Channel:
 
         Raises:
             EOFError: when the other end is closed.
+            OSError: when a message before was cut off.
         """
-        pickled, places = self._pipe.recv()
-        large = [self._pipe.recv_bytes() if place is None else self._received[place] for place in places]
+        with self._whole():
+            pickled, places = self._pipe.recv()
+            large = [self._pipe.recv_bytes() if place is None else self._received[place] for place in places]
         self._received = large or self._received
         return _Unpickler(io.BytesIO(pickled), large).load()
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Refuse to go on where a message was cut off: the rest of it would be taken for the next one."""
+        if self._is_in_midst:
+            raise OSError("a message was cut off")
+        self._is_in_midst = True
+        yield
+        self._is_in_midst = False
 
     def close(self) -> None:
         """Close this end."""

@@ -99,7 +99,7 @@ class Dropout(Link):
         """Leave out the values that a seed says, whatever their order in memory; make the others larger."""
         values = values.contiguous()
         kept = torch.empty_like(values)
-        sizes = values.numel(), seed, round(share * 2**32), 1 / (1 - share)
+        sizes = values.numel(), seed, min(round(share * 2**32), 2**32 - 1), 1 / (1 - share)
         kernels.run("leave_out", *sizes, values, kept)
         return kept
 

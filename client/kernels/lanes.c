@@ -11,7 +11,7 @@
 
 #include "vectors.h"
 
-#define REVISION 3
+#define REVISION 4
 #define LANES 16
 
 #define FEW 32

@@ -26,7 +26,7 @@ from torch import Tensor
 SWITCH = "FEDLEDGER_KERNELS"
 """Environment variable: "off" leaves the compiled kernels aside."""
 
-_REVISION = 3
+_REVISION = 4
 """Of the sources: another one's results, or arguments, may be others."""
 _BUILDS = {"AVX512": "_avx512", "AVX2": "_avx2", "DEFAULT": "_plain"}
 """By what the library says of the processor; the last is too slow on those that others are for."""
@@ -133,13 +133,12 @@ def _load(file: Path) -> ctypes.CDLL | None:
     """Load a build if it is one of this revision."""
     try:
         library = ctypes.CDLL(str(file))
-        revision = library.revision()
+        if library.revision() != _REVISION:
+            return None
+        for name, kinds in _ARGUMENTS.items():
+            function = getattr(library, name)
+            function.argtypes = [_TYPES.get(kind, ctypes.c_void_p) for kind in kinds]
+            function.restype = None
     except (OSError, AttributeError):
         return None
-    if revision != _REVISION:
-        return None
-    for name, kinds in _ARGUMENTS.items():
-        function = getattr(library, name)
-        function.argtypes = [_TYPES.get(kind, ctypes.c_void_p) for kind in kinds]
-        function.restype = None
     return library

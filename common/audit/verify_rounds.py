@@ -61,7 +61,7 @@ def _models(records: RunRecords) -> Iterator[Finding]:
 
 def _averages(rounds: Sequence[RoundRecord], config: RunConfig) -> Iterator[Finding]:
     """Yield rounds whose result is an average though none is planned, or the other way round."""
-    planned = config.federation.model_average != "off"
+    planned = config.federation.keeps_average
     for entry in rounds:
         if (entry.average_model is not None) != planned:
             says = "an average over rounds" if not planned else "no average over rounds"

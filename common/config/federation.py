@@ -70,6 +70,16 @@ class FederationSettings(Section):
         return 1.0 if self.server_optimizer == "sgd" else 0.01
 
     @property
+    def keeps_average(self) -> bool:
+        """Whether an average of the model over rounds is kept."""
+        return self.model_average != "off"
+
+    @property
+    def corrects_drift(self) -> bool:
+        """Whether clients' drift is corrected."""
+        return self.drift_correction != "off"
+
+    @property
     def time_limit(self) -> float | None:
         """How many seconds the server waits for an answer; None is for ever."""
         return None if self.round_timeout_seconds == "off" else self.round_timeout_seconds

@@ -7,7 +7,7 @@ from common.models.losses import LOSSES, ExampleLoss, build_loss
 from common.models.registry import MODELS, build_model, image_size_of, model_spec, spec_of
 from common.models.safety import refuse_unsafe_layers
 from common.models.spec import ModelSpec
-from common.models.weights import initial_arrays, load_arrays, model_arrays, refuse_misfit
+from common.models.weights import initial_arrays, load_arrays, model_arrays, refuse_misfit, values_of
 
 __all__ = [
     "LOSSES",
@@ -25,4 +25,5 @@ __all__ = [
     "refuse_misfit",
     "refuse_unsafe_layers",
     "spec_of",
+    "values_of",
 ]

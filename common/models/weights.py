@@ -25,10 +25,12 @@ def initial_arrays(name: str, *, num_classes: int, seed: int) -> Arrays:
 
 def model_arrays(model: nn.Module) -> Arrays:
     """Copy a model's parameters to float32 arrays."""
-    return {
-        name: value.detach().to("cpu", torch.float32).numpy().copy()
-        for name, value in model.state_dict().items()
-    }
+    return {name: value.copy() for name, value in values_of(model).items()}
+
+
+def values_of(model: nn.Module) -> Arrays:
+    """Return a model's parameters as float32 arrays, which on a CPU are its own memory and change with it."""
+    return {name: value.to("cpu", torch.float32).numpy() for name, value in model.state_dict().items()}
 
 
 def refuse_misfit(model: nn.Module, arrays: Arrays) -> None:

@@ -89,6 +89,14 @@ def test_a_correction_is_added_to_every_noised_gradient(sigma: float | None) -> 
     assert corrected - plain == pytest.approx(-300.0, rel=1e-4)
 
 
+@pytest.mark.filterwarnings("error:The given NumPy array is not writable")
+def test_a_correction_may_be_read_where_its_message_lies() -> None:
+    fixed = {name: value.copy() for name, value in small_trainings.START.items()}
+    for value in fixed.values():
+        value.flags.writeable = False
+    trainer().fit(fixed, records(20), charge(20), PrivateRandomness.reproducible(1, 0, 1), fixed)
+
+
 def test_a_correction_of_zeros_changes_no_bit() -> None:
     assert place(3, 0.0, sigma=NOISY, correction=0.0) == place(3, 0.0, sigma=NOISY)
 

@@ -26,8 +26,8 @@ def test_a_change_of_the_source_is_a_change_of_the_revision() -> None:
     digest = hashlib.sha256()
     for file in sorted(FOLDER.glob("*.[ch]")):
         digest.update(file.name.encode() + file.read_bytes())
-    pinned = "a050d068e7fe13ebaefd6e81c21b061a408a25d61a3694dd60ef2f20ee669e47"
-    assert (library._REVISION, digest.hexdigest()) == (3, pinned)
+    pinned = "af5ae0363146df55aa68a3ee05c4620f05a97586d2a839abaca24e8486e89b7a"
+    assert (library._REVISION, digest.hexdigest()) == (4, pinned)
 
 
 def test_what_was_built_for_this_processor_is_used() -> None:
@@ -61,6 +61,12 @@ def test_source_alone_as_in_a_bundle_finds_what_is_installed(tmp_path: Path) -> 
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert said.stdout.split() == [str(tmp_path / "client" / "kernels" / "__init__.py"), "True"]
+
+
+@built
+def test_a_build_that_lacks_a_kernel_is_left_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(library._ARGUMENTS, "of_another_version", "n")
+    assert library._library.__wrapped__() is None
 
 
 def test_another_revision_is_left_aside(monkeypatch: pytest.MonkeyPatch) -> None:

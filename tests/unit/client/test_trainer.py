@@ -19,10 +19,21 @@ from client.optimizer import OptimizerSettings
 from client.trainer import Charge, DPTrainer, LocalUpdate
 from common.arrays import Arrays, digest
 from common.data.features import FeatureData, FeatureTransform
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError, MessageError
 from common.models import build_loss, build_model, initial_arrays, model_arrays
 from common.privacy.mechanisms import PoissonGaussian, Unprotected
-from tests.small_trainings import QUIET, charge, cross_entropy, fit, flat, network, records, scaled, trainer
+from tests.small_trainings import (
+    QUIET,
+    START,
+    charge,
+    cross_entropy,
+    fit,
+    flat,
+    network,
+    records,
+    scaled,
+    trainer,
+)
 
 
 def test_an_update_is_the_new_parameters_minus_the_received_ones() -> None:
@@ -95,6 +106,23 @@ def test_a_trainer_recovers_from_an_interrupted_batch() -> None:
         fit(used, records(20), charge(20))
     again = fit(used, records(20), charge(20))
     assert digest(again.arrays) == digest(fit(trainer(chunk=4), records(20), charge(20)).arrays)
+
+
+@pytest.mark.parametrize("writeable", [True, False])
+def test_a_value_that_is_not_finite_is_refused_each_time(writeable: bool) -> None:
+    used = trainer()
+    good, bad = ({name: value.copy() for name, value in START.items()} for _ in range(2))
+    bad["0.weight"][0, 0, 0, 0] = np.nan
+    for value in (*good.values(), *bad.values()):
+        value.flags.writeable = writeable
+    for _ in range(2):
+        used.refuse_misfit(good)
+        with pytest.raises(MessageError, match="not finite"):
+            used.refuse_misfit(bad)
+    if writeable:
+        good["0.weight"][0, 0, 0, 0] = np.inf
+        with pytest.raises(MessageError, match="not finite"):
+            used.refuse_misfit(good)
 
 
 @pytest.fixture

@@ -78,6 +78,29 @@ def test_equal_bytes_that_are_another_object_are_sent(ends):
     assert ends[0].parts == 2
 
 
+@pytest.mark.parametrize("method", ["recv", "recv_bytes"])
+def test_after_a_message_that_was_cut_off_none_is_taken_for_it(ends, monkeypatch, method):
+    near, far = ends
+
+    def failing():
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(far._pipe, method, failing)
+        Thread(target=near.send, args=([LARGE, "the first"],), daemon=True).start()
+        with pytest.raises(MemoryError):
+            far.receive()
+    for use in (far.receive, lambda: far.send("more")):
+        with pytest.raises(OSError, match="cut off"):
+            use()
+
+
+def test_what_cannot_be_pickled_leaves_all_as_it_was(ends):
+    with pytest.raises(TypeError, match="cannot pickle"):
+        ends[0].send([LARGE, Thread()])
+    assert passed(ends, LARGE) == LARGE
+
+
 def test_an_end_that_is_closed_is_told(ends):
     ends[0].close()
     with pytest.raises(EOFError):

@@ -54,6 +54,10 @@ def test_the_way_back_leaves_out_the_same(dropped, size: tuple[int, ...]) -> Non
     assert torch.allclose(outputs, inputs * gradient)
 
 
+def test_nearly_all_may_be_left_out(dropped) -> None:
+    assert not dropped(1 - 1e-11, torch.ones(1000))[0].any()
+
+
 def test_how_numbers_lie_in_memory_changes_nothing_for_kernels() -> None:
     if not kernels.at_hand():
         pytest.skip("the kernels were not built here")
