@@ -75,8 +75,7 @@ class LocalUpdate:
 class DPTrainer:
     """Trains one model after another on one worker thread; what it computes depends on `fit` and its rule.
 
-    Building it is slow, fitting again is not. Trainers on several threads share
-    no state, only threads to draw noise and to compute on.
+    Building it is slow, fitting again is not. Trainers share no state, only threads to draw and compute on.
 
     Args:
         model: the network, without batch normalisation; the trainer takes it over.
@@ -130,7 +129,7 @@ class DPTrainer:
     def refuse_misfit(self, arrays: Arrays, *, kind: str = "model") -> None:
         """Refuse parameters, or a correction, that `fit` could not take, before anything is charged for it.
 
-        What was looked at last is not looked at again, if nobody can have written to it.
+        What was looked at last, and nobody can have written to, is not looked at again.
 
         Raises:
             ConfigError: when a name or shape is not the model's.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Message
 from flwr.supercore.task_identity import TaskIdentity
 
 from benchmarks.fuzz.case import Case, Outcome, Violation, refused
@@ -12,6 +12,7 @@ from benchmarks.fuzz.histories import Scribe, digest
 from common.errors import MessageError
 from common.ledger import canonical
 from common.messages import describe_request_record, parse_describe_request
+from common.protocol import DescribeRequest
 from common.wire import FIELDS
 
 
@@ -35,8 +36,9 @@ def judge_delivery(case: Case) -> Outcome:
     """A delivery that is accepted is packed again as it came."""
     text = case.parts[0].decode("utf-8", "replace")
     TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
-    fields = ConfigRecord({"run": digest("run"), "known-entries": 0, "deliveries": [text], "classes": []})
-    message = Message(RecordDict({FIELDS: fields}), dst_node_id=1, message_type="query")
+    record = describe_request_record(DescribeRequest(run=digest("run")))
+    record.config_records[FIELDS]["deliveries"] = [text]
+    message = Message(record, dst_node_id=1, message_type="query")
     try:
         request = parse_describe_request(message)
     except MessageError as error:
