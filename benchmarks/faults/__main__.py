@@ -61,11 +61,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--keep", type=Path, help="Folder for all that the processes leave; else removed.")
-    parser.add_argument("--out", type=Path, default=Path("faults.json"))
+    parser.add_argument("--out", type=Path, default=Path("faults.json"), help="Figures, FILE.json.")
     parser.add_argument("--page", type=Path, help="Page whose section of figures is written anew.")
     default = "namespaces" if namespaces_allowed() else "proxies"
     parser.add_argument("--links", choices=("namespaces", "proxies"), default=default)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.out.suffix == ".jsonl":
+        parser.error("--out is FILE.json: each result is kept in FILE.jsonl beside it")
+    return arguments
 
 
 def _section(facts: dict[str, Any], results: list[Result]) -> str:
