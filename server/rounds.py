@@ -16,6 +16,7 @@ from common.messages import pack_arrays, train_request_record
 from common.models import initial_arrays
 from common.protocol import Reply, TrainRequest
 from common.run_folder import RunFolder, write_atomically
+from common.words import counted
 from server.answers import Answers
 from server.checkpoint import forget_unfinished, load_state, record_round, require_kind, save_state
 from server.copies import LedgerCopies
@@ -212,7 +213,8 @@ class Coordinator:
         needed = min(self.config.federation.min_train_clients, asked)
         if self.config.federation.time_limit is None or updates >= needed:
             return ""
-        return f"round {number} had {updates} usable answers and {needed} are needed; it can be resumed"
+        had = counted(updates, "usable answer")
+        return f"round {number} had {had} and {needed} are needed; it can be resumed"
 
     def _why_stop(self, state: RunState) -> str:
         federation = self.config.federation

@@ -24,8 +24,10 @@ class Follower:
         self._names = names
         self._nodes: dict[int, int] = {}
         self._told = False
-        self._offset = self._path.stat().st_size if self._path.exists() else 0
+        self._offset = 0
         self.ended = self.can_go_on = False
+        for event in self._new_events():
+            self._learn(event)
 
     def show(self, display: RunDisplay) -> None:
         """Show what is new."""
@@ -53,7 +55,7 @@ class Follower:
                 who = self._names().get(event["node"]) or _client(event["number"])
                 display.warn(_dropped(who, event["why"], event.get("code", "")))
             case "joined":
-                self._nodes = {int(number): node for number, node in event.get("numbers", {}).items()}
+                self._learn(event)
                 display.joined(
                     clients=event["clients"],
                     examples=event["examples"],
@@ -78,6 +80,12 @@ class Follower:
             case "ended":
                 self.ended, self.can_go_on = True, bool(event.get("can_go_on"))
                 display.ended(event["reason"])
+
+    def _learn(self, event: Mapping[str, Any]) -> None:
+        """Note which client of a run is which node's."""
+        numbers = event.get("numbers")
+        if event.get("event") == "joined" and isinstance(numbers, dict):
+            self._nodes = {int(number): node for number, node in numbers.items() if number.isdecimal()}
 
     def _named(self, refused: list[list[Any]]) -> list[str]:
         names = self._names() if refused else {}  # as they are now: one may have been revoked meanwhile

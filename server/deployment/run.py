@@ -92,11 +92,12 @@ def wait_for_clients(order: Order, say: Callable[[str], None]) -> None:
         if time.monotonic() >= deadline:
             break
         time.sleep(_NODES_SECONDS)
+    missing = f"; not here: {_names(absent)}" if absent else ""
     enough_keys = len(here) + len(absent) >= order.clients
     mend = "start the others, wait longer (--wait)," if enough_keys else "let more in (`fedledger enroll`)"
     raise ServerFailed(
         f"only {len(here)} of {order.clients} clients came within {order.wait_seconds:g} s (here: "
-        f"{_names(here)}; not here: {_names(absent)}): {mend} or start with fewer (--clients)"
+        f"{_names(here)}{missing}): {mend} or start with fewer (--clients)"
     )
 
 

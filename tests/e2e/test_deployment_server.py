@@ -25,14 +25,14 @@ def run_options(images, out: str) -> list[str]:
     settings = {
         "federation.num-clients": 2,
         "federation.num-server-rounds": ROUNDS,
-        "federation.round-timeout-seconds": 90,
+        "federation.round-timeout-seconds": 300,
         "data.dataset": "folder",
         "data.data-dir": str(images),
         "data.partitioner": "iid",
         "data.min-partition-size": 1,
         "training.sample-rate": 0.2,
     }
-    options = ["--out", out, "--wait", "60"]
+    options = ["--out", out, "--wait", "180"]
     for key, value in settings.items():
         options += ["--set", f"{key}={value}"]
     return options
@@ -51,7 +51,7 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(server, tiny_images) -> subprocess.CompletedProcess[str]:
     options = run_options(tiny_images, "run")
-    return server.command("run", "--state", str(server.state), *options, seconds=150)
+    return server.command("run", "--state", str(server.state), *options, seconds=600)
 
 
 def test_a_run_over_tls_and_authentication_ends_verified(server, finished):

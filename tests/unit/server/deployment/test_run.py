@@ -177,7 +177,10 @@ def test_the_wait_ends_in_who_is_there_and_who_is_not(server, order):
 
 def test_whoever_waits_in_vain_for_clients_that_nobody_enrolled_is_told_to_enroll(server, order):
     server.online = [["c"]]
-    with pytest.raises(ServerFailed, match=r": let more in \(`fedledger enroll`\) or start with fewer"):
+    with pytest.raises(
+        ServerFailed,
+        match=r"here: c; not here: a, b\): let more in \(`fedledger enroll`\) or start with fewer",
+    ):
         wait_for_clients(Order(state=order.state, config=order.config, clients=4, wait_seconds=0), print)
 
 
@@ -293,6 +296,16 @@ def test_who_was_revoked_meanwhile_is_named_so(order):
     finished(order.folder, 1)
     display, written = screen()
     follower.show(display)
+    assert "site-a (revoked) refused: policy" in written.getvalue()
+
+
+def test_whoever_watches_a_run_again_hears_the_same_names(order):
+    event(order.folder, "joined", clients=1, examples=5, done=0, refused=[], numbers={"1": 11})
+    follower = Follower(order.folder, lambda: {11: "site-a (revoked)"})
+    finished(order.folder, 1)
+    display, written = screen()
+    follower.show(display)
+    assert "joined" not in written.getvalue()
     assert "site-a (revoked) refused: policy" in written.getvalue()
 
 
