@@ -19,6 +19,9 @@ Gradients = dict[Tensor, RecordGradients]
 Totals = dict[Tensor, Tensor]
 """By parameter, what its gradients' sum over records is added to: of its shape."""
 
+TOGETHER = 16
+"""Records whose gradients a kernel adds up as they come, always the same ones, on however many threads."""
+
 
 class Link(ABC):
     """A layer of a chain. It keeps nothing itself, so that what a batch left behind is in one place."""

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from client import kernels
 from client.gradients.geometry import channels_first, channels_last, even_zeros, padded
-from client.gradients.link import Gradients, Kept, Link, Totals, pair
+from client.gradients.link import TOGETHER, Gradients, Kept, Link, Totals, pair
 from client.gradients.records import DenseGradients
 from client.kernels.parallel import by_blocks
 from client.kernels.structures import Pooled
@@ -19,8 +19,6 @@ _CHANNELS = 16
 """The widest vectors: images have a multiple of so many channels, and results too."""
 _BAND = 2
 """Rows of pooled results at a time: what they meet of an image is near the processor."""
-_TOGETHER = 16
-"""Records whose gradients are added up as they come, always the same ones, on however many threads."""
 _FOUR = 4
 _POINTS, _TILES = 36, 12
 """Of winograd.c: points at which kernels are evaluated, and tiles of images that are computed at a time."""
@@ -107,7 +105,7 @@ class PooledConvolution(Link):
 
     def back_summed(self, kept: Kept, backprops: Tensor, totals: Totals, *, wanted: bool) -> Tensor:
         """Add the sums of the parameters' gradients to their totals; return the gradient of the inputs."""
-        of_inputs, of_own = self._meet(kept, backprops, wanted=wanted, together=_TOGETHER)
+        of_inputs, of_own = self._meet(kept, backprops, wanted=wanted, together=TOGETHER)
         for parameter, sums in of_own:
             totals[parameter].add_(sums[0] if len(sums) == 1 else sums.sum(dim=0))
         return of_inputs

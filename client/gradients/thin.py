@@ -11,14 +11,12 @@ from torch.nn.grad import conv2d_input
 
 from client import kernels
 from client.gradients.geometry import channels_first, channels_last, even_zeros, padded
-from client.gradients.link import Gradients, Kept, Link, Totals, pair
+from client.gradients.link import TOGETHER, Gradients, Kept, Link, Totals, pair
 from client.gradients.records import DenseGradients
 from client.kernels.parallel import by_blocks
 from client.kernels.structures import Thin
 
 _FEW_CHANNELS, _OUTPUTS = 4, 16
-_TOGETHER = 16
-"""Records whose gradients are added up as they come, always the same ones, on however many threads."""
 
 
 class ThinConvolution(Link):
@@ -76,7 +74,7 @@ class ThinConvolution(Link):
     def back_summed(self, kept: Kept, backprops: Tensor, totals: Totals, *, wanted: bool) -> Tensor:
         """Add the sums of the parameters' gradients to their totals; return the gradient of the inputs."""
         of_inputs = self._backward(kept, backprops) if wanted else backprops
-        of_kernel, of_bias = self._meet(kept, backprops, together=_TOGETHER)
+        of_kernel, of_bias = self._meet(kept, backprops, together=TOGETHER)
         totals[self._layer.weight].add_(of_kernel.sum(dim=0))
         if self._layer.bias is not None:
             totals[self._layer.bias].add_(of_bias.sum(dim=0))

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import fedledger
 from tests.command_line import run_command
 
 HEAVY = ("dp_accounting", "flwr", "opacus", "scipy", "torch")
@@ -37,3 +38,9 @@ def test_help_marks_what_is_required_or_limited_without_a_backslash(verb):
     shown = run_command(*verb, "--help").out
     assert "\\" not in shown
     assert "[required]" in shown or verb == ("sweep",)
+
+
+def test_what_an_auditors_installation_lacks_is_said_with_the_way_to_it():
+    line = fedledger._line_of(ModuleNotFoundError("no module named torch", name="torch"))
+    assert line == "this needs torch, which is not installed: in FedLedger's folder, pip install '.[train]'"
+    assert fedledger._line_of(ModuleNotFoundError("no module named x", name="x")) != line

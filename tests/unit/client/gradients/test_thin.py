@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from client import kernels
 from client.gradients.chain import LayerChain
 from client.gradients.thin import ThinConvolution
+from tests import layers_by_kernels
+from tests.layers_by_kernels import images
 
 pytestmark = pytest.mark.skipif(not kernels.at_hand(), reason="the kernels were not built here")
 
 
 def layers(convolution: nn.Conv2d, *others: nn.Module) -> nn.Sequential:
-    torch.manual_seed(1)
-    return nn.Sequential(convolution, *(others or (nn.ReLU(),)))
+    return layers_by_kernels.layers(convolution, *(others or (nn.ReLU(),)))
 
 
 FITTING = {
@@ -29,11 +30,6 @@ FITTING = {
 }
 
 
-def images(channels: int, *, records: int = 3, height: int = 13, width: int = 18) -> Tensor:
-    torch.manual_seed(2)
-    return torch.randn(records, channels, height, width)
-
-
 def link_of(model: nn.Sequential) -> ThinConvolution:
     link = ThinConvolution.of(list(model))
     assert link is not None
@@ -41,22 +37,7 @@ def link_of(model: nn.Sequential) -> ThinConvolution:
 
 
 def both(model: nn.Sequential, inputs: Tensor, *, summed: bool) -> tuple[list[Tensor], list[Tensor]]:
-    """Return outputs and gradients of ours, and of the library, each record weighed by another number."""
-    link = link_of(model)
-    expected_inputs = inputs.clone().requires_grad_()
-    expected = model(expected_inputs)
-    slopes = torch.randn(expected.shape, generator=torch.Generator().manual_seed(5))
-    gradients = torch.autograd.grad(expected, [expected_inputs, *model.parameters()], slopes)
-    with torch.no_grad():
-        outputs, kept = link.forward(inputs)
-        if summed:
-            totals = {parameter: torch.zeros_like(parameter) for parameter in model.parameters()}
-            of_inputs = link.back_summed(kept, slopes, totals, wanted=True)
-            own = list(totals.values())
-        else:
-            of_inputs, of_records = link.back(kept, slopes, wanted=True)
-            own = [of_records[parameter].dense().sum(dim=0) for parameter in model.parameters()]
-    return [outputs, of_inputs, *own], [expected.detach(), *gradients]
+    return layers_by_kernels.both(link_of(model), model, inputs, summed=summed)
 
 
 @pytest.mark.parametrize("summed", [False, True])
