@@ -139,7 +139,7 @@ class _Copy:
             self._channel.send((message, context))
             given: _Answer = self._channel.receive()
         except (EOFError, OSError):
-            self._process.join(_SECONDS_TO_END)
+            self.wait()
             raise RoundFailed(
                 f"a process that trained clients died (exit status {self._process.exitcode}), as when memory "
                 "is used up: go on with --resume, and with fewer --workers"
@@ -153,6 +153,7 @@ class _Copy:
         self._process.join(_SECONDS_TO_END)
         if self._process.is_alive():
             self._process.kill()
+            self._process.join()
 
 
 @contextmanager

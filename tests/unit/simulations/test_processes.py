@@ -16,6 +16,7 @@ from flwr.clientapp import ClientApp
 from client.app import app as client_app
 from common.errors import ConfigError, RoundFailed
 from simulations import processes, resume, simulate
+from simulations.channel import Channel
 from simulations.grid import InProcessGrid
 from simulations.processes import CopiedApp, can_copy
 
@@ -135,6 +136,27 @@ def test_a_copy_that_dies_ends_the_round_with_a_way_out():
 
     with pytest.raises(RoundFailed, match=r"died \(exit status -9\).*--resume.*fewer --workers"):
         ask_all(train, copies=2)
+
+
+def test_a_copy_whose_answer_was_cut_off_answers_nobody_else(monkeypatch):
+    copies, receive, heard = [], Channel.receive, []
+
+    def cut_off(channel):
+        heard.append(channel)
+        if os.getpid() == parent and len(heard) == 3:
+            monkeypatch.setattr(channel._pipe, "recv", None, raising=False)
+        return receive(channel)
+
+    def train(message: Message, ctx: Context) -> Message:
+        return record(message, node=ctx.node_id)
+
+    parent = os.getpid()
+    monkeypatch.setattr(Channel, "receive", cut_off)
+    monkeypatch.setattr(processes._Copy, "let_go", lambda copy: copies.append(copy) or copy._channel.close())
+    monkeypatch.setattr(processes, "_SECONDS_TO_END", 0.5)
+    with pytest.raises(RoundFailed, match=r"died \(exit status -9\)"):
+        ask_all(train, copies=1)
+    assert [copy._process.is_alive() for copy in copies] == [False]
 
 
 def test_a_run_whose_copy_dies_can_be_resumed(tiny_settings, monkeypatch):
