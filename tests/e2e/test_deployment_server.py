@@ -144,11 +144,12 @@ def test_plain_http_is_turned_away_with_one_line(server):
 
 
 def test_too_few_clients_end_the_wait_in_a_message_that_names_them(server, tiny_images):
+    enrolled_key(server, "late")
     options = run_options(tiny_images, "never")
     options[1] = str(server.folder / "never")
     done = server.quick("run", "--state", str(server.state), *options, "--clients", "9", "--wait", "1")
     assert done.status == 2
-    assert "only 2 of 9 clients came within 1 s (here: site-a, site-b; not here: " in done.err
+    assert "only 2 of 9 clients came within 1 s (here: site-a, site-b; not here: late" in done.err
     assert done.err.count("\n") == 1
     assert not (server.folder / "never").exists()
 

@@ -458,13 +458,11 @@ def test_one_address_cannot_fill_the_log(narrow):
 
 
 @pytest.mark.parametrize(("answered", "said"), [*MISDEEDS.items()])
-def test_what_superlink_refuses_an_enrolled_node_stands_in_the_log_by_name(gateway, key, answered, said):
-    gateway.superlink.answer = lambda *_: httpx.Response(403, json={"detail": answered})
-    try:
-        with heard() as lines, gateway.client() as client:
-            answer = client.post(PUSH, content=b"x", headers=key.headers())
-    finally:
-        gateway.superlink.answer = MadeUpSuperLink.answer
+def test_what_superlink_refuses_an_enrolled_node_stands_in_the_log_by_name(narrow, answered, said):
+    live, node = narrow  # a gateway of its own: what one address may log, other tests have not used up
+    live.superlink.answer = lambda *_: httpx.Response(403, json={"detail": answered})
+    with heard() as lines, live.client() as client:
+        answer = client.post(PUSH, content=b"x", headers=node.headers())
     assert (answer.status_code, answer.json()["detail"]) == (403, f"site-a sent {said}")
     assert lines == [f"refused 127.0.0.1: site-a sent {said}"]
 
