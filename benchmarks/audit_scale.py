@@ -23,10 +23,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar
 
+from common import canonical
 from common.audit import audit
 from common.audit.records import read_run
 from common.config import resolve, to_toml
-from common.ledger import Acknowledged, Body, Genesis, Release, Reserve, SigningKey, canonical
+from common.ledger import Acknowledged, Body, Genesis, Release, Reserve, SigningKey
 from common.ledger.lines import NO_PREVIOUS, line_hash, write_line
 from common.ledger.receipts import HeldCheckpoint, Receipt
 from common.privacy.mechanisms import PoissonGaussian

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from common import canonical
 from common.errors import LedgerTampered
-from common.ledger import Acknowledged, Ledger, Release, canonical
+from common.ledger import Acknowledged, Ledger, Release
 from common.protocol import Delivery
 from common.transparency.held import checkpoint_of, is_signed
 from common.transparency.merkle import leaf_hash, verify_inclusion

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.app.typing import ConfigRecordValues
 
+from common import canonical
 from common.arrays import Arrays
 from common.errors import LedgerError, MessageError, NoAnswer
-from common.ledger import canonical
 from common.ledger.receipts import checkpoint_from_json, receipt_from_json
 from common.protocol import (
     Delivery,

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
+from common import canonical
 from common.errors import LedgerFork
-from common.ledger import Genesis, KeyRotate, LedgerView, SigningKey, canonical
+from common.ledger import Genesis, KeyRotate, LedgerView, SigningKey
 from common.ledger.keys import NONCE, passphrase_from_environment
 from common.ledger.receipts import HeldCheckpoint, Receipt, SignedReceipt
 from common.protocol import Delivery

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.ledger import Body, SigningKey, canonical, read_ledger
+from common import canonical
+from common.ledger import Body, SigningKey, read_ledger
 from common.ledger.lines import NO_PREVIOUS, line_hash, write_line
 from common.run_folder import RunFolder
 from common.transparency.log import ServerLog

@@ -9,7 +9,8 @@ from fractions import Fraction
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from common.ledger import Abort, Acknowledged, Amend, Genesis, Release, Reserve, SigningKey, canonical
+from common import canonical
+from common.ledger import Abort, Acknowledged, Amend, Genesis, Release, Reserve, SigningKey
 from common.ledger.entries import Body, KeyRotate
 from common.ledger.lines import NO_PREVIOUS, line_hash, write_line
 from common.ledger.receipts import HeldCheckpoint, Receipt, SignedReceipt

@@ -14,9 +14,9 @@ from benchmarks.fuzz.histories import KEYS, histories
 from benchmarks.fuzz.model import Model
 from benchmarks.fuzz.resign import resign
 from benchmarks.fuzz.texts import mutate_bytes
+from common.canonical import loads
 from common.errors import LedgerTampered
 from common.ledger import LedgerView, parse_lines, read_ledger
-from common.ledger.canonical import loads
 from common.ledger.lines import split_lines, write_line
 
 FLAWS = {

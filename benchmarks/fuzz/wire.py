@@ -9,8 +9,8 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from benchmarks.fuzz.case import Case, Outcome, Violation, refused
 from benchmarks.fuzz.histories import Scribe, digest
+from common import canonical
 from common.errors import MessageError
-from common.ledger import canonical
 from common.messages import describe_request_record, parse_describe_request
 from common.protocol import DescribeRequest
 from common.wire import FIELDS

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Self
 
-from common.ledger import canonical
+from common import canonical
 from common.ledger.keys import KEY, SigningKey, verify
 from common.ledger.receipts import HeldCheckpoint, SignedReceipt
 from common.privacy.mechanisms import Mechanism

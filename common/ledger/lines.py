@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import canonical
 from common.errors import LedgerError, LedgerTampered
-from common.ledger import canonical
 from common.ledger.entries import Body
 from common.ledger.entry_json import body_from_json, body_to_json
 from common.ledger.fields import SIGNATURE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.ledger import canonical
+from common import canonical
 from common.ledger.chain import LedgerView
 from common.ledger.keys import PRESENCE, SigningKey, verify
 

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from common import canonical
 from common.errors import LedgerError
-from common.ledger import canonical
 from common.ledger.fields import HASH, SIGNATURE, Fields, as_fields
 from common.ledger.keys import RECEIPT, SigningKey, verify
 

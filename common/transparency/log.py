@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from common import canonical
 from common.errors import LedgerError, LedgerFork
-from common.ledger import canonical
 from common.ledger.durable import check_complete, make_folder, replace_file, sync_folder
 from common.ledger.keys import SigningKey
 from common.transparency.merkle import EMPTY_ROOT

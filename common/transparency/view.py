@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common import canonical
 from common.errors import LedgerError, LedgerTampered
-from common.ledger import canonical
 from common.transparency.merkle import MerkleTree
 from common.transparency.note import Checkpoint, open_checkpoint
 from common.words import counted

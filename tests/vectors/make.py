@@ -17,6 +17,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from common import canonical
 from common.ledger import (
     Abort,
     Acknowledged,
@@ -27,7 +28,6 @@ from common.ledger import (
     Release,
     Reserve,
     SigningKey,
-    canonical,
 )
 from common.ledger.commitment import commit
 from common.ledger.keys import KEY, RECEIPT, fingerprint, pre_authentication_encoding

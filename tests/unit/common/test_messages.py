@@ -8,9 +8,10 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDic
 from flwr.common.constant import ErrorCode
 from flwr.supercore.task_identity import TaskIdentity
 
+from common import canonical
 from common.config import TrainingSettings
 from common.errors import MessageError, NoAnswer
-from common.ledger import SigningKey, canonical
+from common.ledger import SigningKey
 from common.ledger.receipts import HeldCheckpoint, Receipt
 from common.messages import (
     describe_request_record,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from common import canonical
 from common.errors import LedgerError
-from common.ledger import SigningKey, canonical
+from common.ledger import SigningKey
 from common.ledger.receipts import Receipt
 from common.transparency.leaves import (
     Enrolment,

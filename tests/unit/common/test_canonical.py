@@ -7,7 +7,7 @@ import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.ledger import canonical
+from common import canonical
 
 texts = st.text(st.characters(max_codepoint=127), max_size=20)
 values = st.recursive(
