@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -36,6 +37,10 @@ class Follower:
                 self._show(display, event)
             except (KeyError, TypeError, ValueError):
                 continue  # of another version: the run itself goes on
+
+    def named(self, text: str) -> str:
+        """Return a line of the run's in which the client that it begins to quote has its name."""
+        return re.sub(r"\bclient (\d+)(?=: )", lambda found: self._name(int(found[1])), text, count=1)
 
     def _new_events(self) -> list[dict[str, Any]]:
         """Return the events whose lines are complete."""
@@ -88,11 +93,11 @@ class Follower:
             self._nodes = {int(number): node for number, node in numbers.items() if number.isdecimal()}
 
     def _named(self, refused: list[list[Any]]) -> list[str]:
-        names = self._names() if refused else {}  # as they are now: one may have been revoked meanwhile
-        return [
-            _dropped(names.get(self._nodes.get(number, 0)) or _client(number), reason, *code)
-            for number, reason, *code in refused
-        ]
+        return [_dropped(self._name(number), reason, *code) for number, reason, *code in refused]
+
+    def _name(self, number: int) -> str:
+        """Return a client's name as it is now: one may have been revoked meanwhile."""
+        return self._names().get(self._nodes.get(number, 0)) or _client(number)
 
 
 def _client(number: int) -> str:

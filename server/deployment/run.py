@@ -217,7 +217,8 @@ def _state_of(state: Path, run_id: int) -> tuple[RunInfo | None, bool]:
 def _end(order: Order, run: RunInfo, follower: Follower) -> None:
     if follower.ended:
         return
-    details = " ".join(run.details.removeprefix("ServerApp failed with exception: ").split()).rstrip(".")
+    details = run.details.removeprefix("ServerApp failed with exception: ")
+    details = follower.named(" ".join(details.split()).rstrip("."))
     if details in _SAYS_NOTHING:
         details = "its process, or SuperLink, was ended from outside"
     raise ServerFailed(f"the run ended early: {details}{_what_next(order.folder)}")

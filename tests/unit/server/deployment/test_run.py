@@ -357,6 +357,14 @@ def test_a_run_that_failed_says_why_and_how_to_go_on(server, order, details, lin
     assert "\n" not in str(caught.value)
 
 
+def test_a_run_that_no_client_began_names_the_one_that_it_quotes(server, order):
+    server.run = over("finished:failed", "no client took part in round 1; client 1: client 0: unknown.")
+    follower = Follower(order.folder, lambda: {12: "site-b"})
+    event(order.folder, "joined", clients=2, examples=9, done=0, refused=[], numbers={"0": 11, "1": 12})
+    with pytest.raises(ServerFailed, match=r"in round 1; site-b: client 0: unknown$"):
+        watch(order, 7, follower, screen()[0])
+
+
 @pytest.mark.parametrize(("rounds", "another"), [(b"", True), (b"{}\n", False)])
 def test_a_run_without_a_round_may_need_other_settings(server, order, rounds, another):
     server.run = over("finished:failed", "no client took part in round 1")
