@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -43,6 +44,8 @@ MOST_FINDINGS = 10
 MOST_IDS = 20
 MOST_VALUES = 6
 
+_PACKAGE = Path(__file__).parent
+
 _KINDS = {
     "fixed": "fixed in advance",
     "filter": "free to change in view of earlier results, limited by a filter",
@@ -72,9 +75,17 @@ def fill(
         folder: where the template lies; by default beside this file.
         styles: style sheets that follow the report's.
     """
-    package = Path(__file__).parent
+    sheets = [path.read_text(encoding="utf-8") for path in (_PACKAGE / "report.css", *styles)]
+    style = Markup("").join(Markup(sheet) for sheet in sheets)  # noqa: S704 - our own files
+    page = _environment(folder or _PACKAGE).get_template(template)
+    return page.render(style=style, counted=counted, **context)
+
+
+@cache
+def _environment(folder: Path) -> Environment:
+    """Return what keeps a folder's templates once they are compiled, which takes longer than to fill them."""
     environment = Environment(
-        loader=FileSystemLoader(folder or package),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -87,9 +98,7 @@ def fill(
         "percent": percent_text,
         "percent_up": percent_up_text,
     }
-    sheets = [path.read_text(encoding="utf-8") for path in (package / "report.css", *styles)]
-    style = Markup("").join(Markup(sheet) for sheet in sheets)  # noqa: S704 - our own files
-    return environment.get_template(template).render(style=style, counted=counted, **context)
+    return environment
 
 
 def _context(report: AuditReport) -> dict[str, Any]:

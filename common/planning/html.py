@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 import common.audit
@@ -27,9 +28,19 @@ from common.planning.wording import (
 )
 from common.words import counted
 
+_HERE = Path(__file__).parent
+
 
 def render(plan: Plan) -> str:
     """Draw the page; the same plan gives the same bytes."""
+    styles = (Path(common.audit.__file__).parent / "report.css", SERIES_STYLE, _HERE / "plan.css")
+    style = Markup("").join(Markup(path.read_text(encoding="utf-8")) for path in styles)  # noqa: S704 - our own
+    return _template().render(style=style, **_context(plan))
+
+
+@cache
+def _template() -> Template:
+    """Return the page, compiled: that takes longer than to fill it."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -41,11 +52,7 @@ def render(plan: Plan) -> str:
         "ratio": ratio_text,
         "rate": rate_text,
     }
-    here, audit = Path(__file__).parent, Path(common.audit.__file__).parent
-    styles = (audit / "report.css", SERIES_STYLE, here / "plan.css")
-    style = Markup("").join(Markup(path.read_text(encoding="utf-8")) for path in styles)  # noqa: S704 - our own
-    template = environment.from_string((here / "plan.html.j2").read_text(encoding="utf-8"))
-    return template.render(style=style, **_context(plan))
+    return environment.from_string((_HERE / "plan.html.j2").read_text(encoding="utf-8"))
 
 
 def _context(plan: Plan) -> dict[str, Any]:
