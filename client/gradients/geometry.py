@@ -92,10 +92,27 @@ def _margins(layer: nn.Conv2d) -> list[int]:
     return [horizontal, horizontal, vertical, vertical]
 
 
+def is_simple(layer: nn.Conv2d) -> bool:
+    """Return whether filters see all channels, in pixels side by side, and padding is by even zeros."""
+    return layer.groups == 1 and layer.dilation == (1, 1) and even_zeros(layer) is not None
+
+
 def padded(images: Tensor, layer: nn.Conv2d) -> Tensor:
-    """Return images with a layer's zeros around them."""
+    """Return images with a layer's zeros around them.
+
+    Raises:
+        ValueError: when the images are not of the layer's channels.
+    """
+    if images.dim() != 4 or images.shape[1] != layer.in_channels:
+        raise ValueError(f"images of size {[*images.shape]} are not [b, {layer.in_channels}, H, W]")
     rows, columns = even_zeros(layer) or (0, 0)
     return functional.pad(images, [columns, columns, rows, rows]) if rows or columns else images
+
+
+def cropped(images: Tensor, layer: nn.Conv2d) -> Tensor:
+    """Return images without the zeros that `padded` lays around them."""
+    rows, columns = even_zeros(layer) or (0, 0)
+    return images[:, :, rows : images.shape[2] - rows, columns : images.shape[3] - columns]
 
 
 def channels_last(images: Tensor) -> Tensor:

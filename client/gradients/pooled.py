@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from client import kernels
-from client.gradients.geometry import channels_first, channels_last, even_zeros, padded
+from client.gradients.geometry import channels_first, channels_last, cropped, is_simple, padded
 from client.gradients.link import TOGETHER, Gradients, Kept, Link, Totals, pair
 from client.gradients.records import DenseGradients
 from client.kernels.parallel import by_blocks
@@ -59,8 +59,6 @@ class PooledConvolution(Link):
             ValueError: when the images are not of the layer's channels, or too small.
         """
         layer = self._layer
-        if inputs.dim() != 4 or inputs.shape[1] != layer.in_channels:
-            raise ValueError(f"images of size {[*inputs.shape]} are not [b, {layer.in_channels}, H, W]")
         images = channels_last(padded(inputs, layer))
         records, height, width, outputs = results = self._results(images)
         if min(height, width) < 2:
@@ -135,13 +133,9 @@ class PooledConvolution(Link):
 
         operations = together * slopes.shape[1:].numel() * kernel[0].numel()
         by_blocks(some, blocks, operations=operations)
-        of_inputs = backprops if of_images is None else self._cropped(channels_first(of_images))
+        of_inputs = backprops if of_images is None else cropped(channels_first(of_images), self._layer)
         of_own = [(self._layer.weight, channels_first(of_kernels))]
         return of_inputs, of_own if self._layer.bias is None else [*of_own, (self._layer.bias, of_bias)]
-
-    def _cropped(self, images: Tensor) -> Tensor:
-        rows, columns = even_zeros(self._layer) or (0, 0)
-        return images[:, :, rows : images.shape[2] - rows, columns : images.shape[3] - columns]
 
     def _shape(self, images: Tensor, results: torch.Size) -> Pooled:
         return Pooled(
@@ -165,8 +159,7 @@ class PooledConvolution(Link):
 
 
 def _suits(layer: nn.Conv2d) -> bool:
-    plain = layer.groups == 1 and pair(layer.dilation) == (1, 1) and even_zeros(layer) is not None
-    return plain and layer.in_channels % _CHANNELS == 0 and layer.out_channels % _CHANNELS == 0
+    return is_simple(layer) and layer.in_channels % _CHANNELS == layer.out_channels % _CHANNELS == 0
 
 
 def _is_three_by_three(layer: nn.Conv2d) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.grad import conv2d_input
 
 from client import kernels
-from client.gradients.geometry import channels_first, channels_last, even_zeros, padded
+from client.gradients.geometry import channels_first, channels_last, cropped, is_simple, padded
 from client.gradients.link import TOGETHER, Gradients, Kept, Link, Totals, pair
 from client.gradients.records import DenseGradients
 from client.kernels.parallel import by_blocks
@@ -46,8 +46,6 @@ class ThinConvolution(Link):
             ValueError: when the images are not of the layer's channels, or smaller than its kernel.
         """
         layer, (rows, columns) = self._layer, pair(self._layer.kernel_size)
-        if inputs.dim() != 4 or inputs.shape[1] != layer.in_channels:
-            raise ValueError(f"images of size {[*inputs.shape]} are not [b, {layer.in_channels}, H, W]")
         images = padded(inputs, layer).contiguous()
         height, width = images.shape[2] - rows + 1, images.shape[3] - columns + 1
         if min(height, width) < 1:
@@ -84,8 +82,7 @@ class ThinConvolution(Link):
         layer, (images, results) = self._layer, kept
         slopes = torch.where(channels_first(results) <= 0, 0, backprops)
         of_images: Tensor = conv2d_input(images.shape, layer.weight, slopes)  # type: ignore[no-untyped-call]
-        rows, columns = even_zeros(layer) or (0, 0)
-        return of_images[:, :, rows : images.shape[2] - rows, columns : images.shape[3] - columns]
+        return cropped(of_images, layer)
 
     def _meet(self, kept: Kept, backprops: Tensor, *, together: int) -> tuple[Tensor, Tensor]:
         """Return the gradients of kernels and biases, of so many records together."""
@@ -121,6 +118,5 @@ class ThinConvolution(Link):
 
 
 def _suits(layer: nn.Conv2d) -> bool:
-    plain = layer.groups == 1 and pair(layer.dilation) == (1, 1) and even_zeros(layer) is not None
     few = layer.in_channels <= _FEW_CHANNELS and layer.out_channels % _OUTPUTS == 0
-    return plain and few and pair(layer.stride) == (1, 1)
+    return is_simple(layer) and few and pair(layer.stride) == (1, 1)
