@@ -8,12 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from server.deployment.state_folder import StateFolder
 from server.deployment.status import with_control
 from tests.deployed_server import SCRIPT, Deployment, deployment
+from tests.made_images import make_images
 from tests.real_clients import POLICY, Process
 
 DATA = ("data.dataset=folder", "data.partitioner=iid", "data.min-partition-size=1")
@@ -83,14 +81,6 @@ def wait_for_run(server: Deployment, run_id: int, seconds: float) -> str:
     return f"not over within {seconds:.0f} s; {StateFolder(server.state).log} says more"
 
 
-def make_images(root: Path, clients: int) -> Path:
+def images_for(clients: int, folder: Path) -> Path:
     """Write 24 images a client, of noise, and return their folder."""
-    generator = np.random.default_rng(0)
-    for part, count in (("train", 12 * clients), ("test", 2)):
-        for name in ("cat", "dog"):
-            folder = root / part / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{number:04d}.png")
-    return root
+    return make_images(folder, {"train": 12 * clients, "test": 2})

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.deployed import clients, make_images, served
+from benchmarks.deployed import clients, images_for, served
 from benchmarks.page import PAGE, in_words, machine, write_section
 from benchmarks.process_use import Use, family_of, use_of
 from server.deployment.run import who_is_here
@@ -48,7 +48,7 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run the fleet and return what its parts use."""
     with tempfile.TemporaryDirectory(prefix="idle-clients-") as name:
         folder, number = Path(name), arguments.clients
-        images = make_images(folder / "images", number)
+        images = images_for(number, folder / "images")
         began = time.monotonic()
         with (
             served(folder / "server") as server,

@@ -23,9 +23,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.deployed import clients, make_images, served, submit, wait_for_run
+from benchmarks.deployed import clients, images_for, served, submit, wait_for_run
 from benchmarks.page import PAGE, in_words, machine, write_section
-from tests.real_clients import BIN, ROOT, LoopbackServer, Process, free_port
+from server.deployment.superlink import free_port
+from tests.real_clients import BIN, ROOT, LoopbackServer, Process
 
 SERVER_APP = '''"""Asks every client for its public facts, again and again, and keeps time."""
 
@@ -82,7 +83,7 @@ def main() -> None:
 def measured(number: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Let both sides take turns with so many clients; return their first and later rounds, in seconds."""
     folder = Path(tempfile.mkdtemp(prefix="noop-round-"))
-    images = make_images(folder / "images", number)
+    images = images_for(number, folder / "images")
     app, bundle = make_app(folder / "noop-app")
     first: dict[str, list[float]] = {side: [] for side in SIDES}
     later: dict[str, list[float]] = {side: [] for side in SIDES}

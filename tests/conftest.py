@@ -7,14 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from flwr.supercore.task_identity import TaskIdentity
 from hypothesis import settings
-from PIL import Image
 
 from client.site import close_sites
 from common.config import RunConfig, resolve
+from tests.made_images import make_images
 
 settings.register_profile("fedledger", deadline=None, derandomize=True)  # machines are busy at times
 settings.load_profile("fedledger")
@@ -34,16 +33,7 @@ def _our_loggers_are_heard() -> None:
 @pytest.fixture(scope="session")
 def tiny_images(tmp_path_factory) -> Path:
     """Return a folder of 48 training and 10 test images of 32 x 32 pixels, in the classes cat and dog."""
-    root: Path = tmp_path_factory.mktemp("tiny-images")
-    generator = np.random.default_rng(0)
-    for part, count in (("train", TRAIN), ("test", TEST)):
-        for name in ("cat", "dog"):
-            folder = root / part / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{number:02d}.png")
-    return root
+    return make_images(tmp_path_factory.mktemp("tiny-images"), {"train": TRAIN, "test": TEST})
 
 
 @pytest.fixture

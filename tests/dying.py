@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-CALLS = ("write", "pwrite", "fsync", "link", "replace", "unlink", "ftruncate", "open")
+DISK_CALLS = ("write", "pwrite", "fsync", "link", "replace", "unlink", "ftruncate", "open")
 
 
-def killed_at(number: int, work: Callable[[], object]) -> bool:
-    """Run `work` in a child that dies before its n-th call of CALLS; say whether it died."""
+def killed_at(number: int, work: Callable[[], object], calls: Sequence[str] = DISK_CALLS) -> bool:
+    """Run `work` in a child that dies before its n-th of some calls of `os`; say whether it died."""
     child = os.fork()
     if child == 0:
-        _die_before_call(number)
+        _die_before(number, calls)
         try:
             work()
             os._exit(0)
@@ -24,7 +24,7 @@ def killed_at(number: int, work: Callable[[], object]) -> bool:
     return os.WIFSIGNALED(status)
 
 
-def _die_before_call(number: int) -> None:
+def _die_before(number: int, calls: Sequence[str]) -> None:
     done = [0]
 
     def deadly(call: Callable[..., object], *, halves: bool) -> Callable[..., object]:
@@ -39,5 +39,5 @@ def _die_before_call(number: int) -> None:
 
         return counted
 
-    for name in CALLS:
+    for name in calls:
         setattr(os, name, deadly(getattr(os, name), halves=name.endswith("write")))

@@ -25,7 +25,8 @@ from flwr.superlink.grid import HttpGrid
 from common.flower_internals.supernode import TAKES_TASKS
 from common.messages import parse_reply
 from common.protocol import Reply
-from tests.real_clients import BIN, LoopbackServer, Process, free_port
+from server.deployment.superlink import free_port
+from tests.real_clients import BIN, LoopbackServer, Process
 
 _BEAT_SECONDS = 10.0
 

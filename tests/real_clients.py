@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import fedledger
-from tests.deployed_server import Deployment
+from server.deployment.superlink import free_port
+from tests.deployed_server import Deployment, environment
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = Path(fedledger.__file__)
@@ -28,20 +28,6 @@ least-examples = 10
 permitted-releases = ["train"]
 permitted-models = ["cnn"]
 """
-
-
-def environment(home: Path) -> dict[str, str]:
-    return {
-        **os.environ,
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        "FLWR_HOME": str(home),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-        "OMP_NUM_THREADS": "1",
-        "NO_PROXY": "127.0.0.1,localhost",
-        "no_proxy": "127.0.0.1,localhost",
-    }
 
 
 class Process:
@@ -185,11 +171,6 @@ def runs(pid: int) -> bool:
 
 def as_toml(value: object) -> str:
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, otherwise: Callable[[], str]) -> None:

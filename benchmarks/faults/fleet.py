@@ -11,15 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from benchmarks.faults.links import Link, NamespaceLink, ProxyLink
 from benchmarks.faults.services import Service, campaign_environment, kill
 from common.run_folder import LedgerHome, RunFolder
 from server.deployment.state_folder import StateFolder
+from server.deployment.superlink import free_port
 from tests.command_line import run_command
-from tests.real_clients import POLICY, SCRIPT, free_port, wait_until
+from tests.made_images import make_images
+from tests.real_clients import POLICY, SCRIPT, wait_until
 
 SETTINGS = {
     "federation.min-train-clients": 1,
@@ -48,7 +47,7 @@ class Fleet:
         self.folder = folder
         self.links: list[Link] = []
         self.clients: list[Service] = []
-        self.images = _make_images(folder / "images", clients)
+        self.images = make_images(folder / "images", {"train": 12 * clients, "test": 2})
         try:
             for number in range(clients):
                 self.links.append(ProxyLink() if net is None else NamespaceLink(number, net))
@@ -201,18 +200,6 @@ class Operator:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-
-
-def _make_images(root: Path, clients: int) -> Path:
-    generator = np.random.default_rng(0)
-    for part, count in (("train", 12 * clients), ("test", 2)):
-        for name in ("cat", "dog"):
-            folder = root / part / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{number:04d}.png")
-    return root
 
 
 def _quick(*arguments: str) -> None:

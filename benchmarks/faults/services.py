@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tests.real_clients import children_of, environment, wait_until
+from tests.deployed_server import environment
+from tests.real_clients import children_of, wait_until
 
 RESTART_SECONDS = 1.0
 

@@ -15,7 +15,6 @@ import shlex
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -34,6 +33,7 @@ from simulations.sweep.axes import parse_axes
 from simulations.sweep.folder import begin
 from simulations.sweep.plan import SweepPlan
 from tests.command_line import SCRIPT, Outcome, run_command, start_command
+from tests.made_images import make_images
 from tests.real_clients import POLICY
 
 PAGE = SCRIPT.parent / "docs" / "mistakes.md"
@@ -46,24 +46,13 @@ def rows() -> list[tuple[str, str]]:
     return [(typed, said.strip("`").strip()) for typed, said in cells]
 
 
-def make_images(root: Path, *, parts: dict[str, int], classes: tuple[str, ...] = ("cat", "dog")) -> None:
-    generator = np.random.default_rng(0)
-    for part, count in parts.items():
-        for name in classes:
-            folder = root / part / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{number:02d}.png")
-
-
 def make_data_folders() -> None:
     both = {"train": 30, "test": 5}
     for name in ("images", "text-inside", "truncated", "empty-class", "other-classes"):
-        make_images(Path(name), parts=both)
-    make_images(Path("one-class"), parts=both, classes=("cat",))
-    make_images(Path("single-image"), parts={"train": 1})
-    make_images(Path("strange-classes"), parts={"train": 2}, classes=("cat", "eel"))
+        make_images(Path(name), both)
+    make_images(Path("one-class"), both, classes=("cat",))
+    make_images(Path("single-image"), {"train": 1})
+    make_images(Path("strange-classes"), {"train": 2}, classes=("cat", "eel"))
     Path("text-inside/train/cat/notes.txt").write_text("not an image")
     picture = Path("truncated/train/cat/99.jpg")
     Image.effect_noise((64, 64), 90).convert("RGB").save(picture)

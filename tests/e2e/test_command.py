@@ -10,13 +10,12 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from common.code import code_digest
 from common.config import RunConfig, read_toml, resolve
 from tests.command_line import Outcome, run_command, start_command
+from tests.made_images import make_images
 
 REPRODUCIBLE = ("--set", "privacy.reproducible-noise=true")
 
@@ -25,14 +24,7 @@ REPRODUCIBLE = ("--set", "privacy.reproducible-noise=true")
 def images(tmp_path_factory) -> Path:
     """Three classes of 40 images, which differ in their brightness; there is no test/ folder."""
     root = tmp_path_factory.mktemp("bilder für alle")
-    generator = np.random.default_rng(0)
-    for number, name in enumerate(("ant", "bee", "cow")):
-        folder = root / "train" / name
-        folder.mkdir(parents=True)
-        for image in range(40):
-            pixels = generator.integers(80 * number, 80 * number + 90, (32, 32, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / f"{image:02d}.png")
-    return root
+    return make_images(root, {"train": 40}, classes=("ant", "bee", "cow"), told_apart=True)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import socket
 import subprocess
 import sys
@@ -11,15 +10,15 @@ import time
 import urllib.request
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from common.audit.auditor import audit
 from common.config import resolve
 from common.ledger import Release, read_ledger
 from common.run_folder import RunFolder
 from simulations import simulate
+from tests.deployed_server import environment
+from tests.made_images import make_images
 
 pytest.importorskip("ray", reason="Flower's simulation runtime needs ray (pip install 'flwr[simulation]')")
 import psutil  # ray brings it
@@ -32,16 +31,7 @@ TIME_LIMIT = 240
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("images")
-    generator = np.random.default_rng(0)
-    for part, count in (("train", 45), ("test", 10)):
-        for name in ("cat", "dog"):
-            folder = root / part / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{number:02d}.png")
-    return root
+    return make_images(tmp_path_factory.mktemp("images"), {"train": 45, "test": 10})
 
 
 def settings(images: Path, out: Path) -> dict[str, object]:
@@ -66,17 +56,9 @@ class Flower:
         self._folder = folder
         self._port, control_port = free_ports(2)
         self._environment = {
-            **os.environ,
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-            "FLWR_HOME": str(folder / "home"),
+            **environment(folder / "home"),
             "FLWR_LOCAL_SUPERLINK_HTTP_API_PORT": str(self._port),
-            "FLWR_TELEMETRY_ENABLED": "0",
-            "FLWR_DISABLE_UPDATE_CHECK": "1",
-            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
             "RAY_USAGE_STATS_ENABLED": "0",
-            "OMP_NUM_THREADS": "1",
-            "NO_PROXY": "127.0.0.1,localhost",
-            "no_proxy": "127.0.0.1,localhost",
         }
         arguments = [
             *("--insecure", "--simulation", "--isolation", "subprocess"),

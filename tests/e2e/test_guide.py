@@ -17,8 +17,9 @@ import pytest
 from client.policy_file import TAKES, read_policy
 from common.config import RunConfig
 from server.deployment.metrics import Metrics
+from server.deployment.superlink import free_port
 from tests.command_line import SCRIPT, run_command
-from tests.real_clients import free_port, runs
+from tests.real_clients import runs
 
 pytestmark = pytest.mark.xdist_group("deployment")
 

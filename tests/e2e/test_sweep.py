@@ -7,12 +7,11 @@ import signal
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from common.ledger import read_ledger
 from tests.command_line import run_command, start_command
+from tests.made_images import make_images
 
 pytestmark = pytest.mark.xdist_group("sweep")
 
@@ -20,15 +19,8 @@ pytestmark = pytest.mark.xdist_group("sweep")
 @pytest.fixture(scope="module")
 def options(tmp_path_factory) -> list[str]:
     """Three classes of 30 images for training and 5 for testing, two clients, two rounds."""
-    root = tmp_path_factory.mktemp("images")
-    generator = np.random.default_rng(0)
-    for part, count in (("train", 30), ("test", 5)):
-        for number, name in enumerate(("ant", "bee", "cow")):
-            folder = root / part / name
-            folder.mkdir(parents=True)
-            for image in range(count):
-                pixels = generator.integers(80 * number, 80 * number + 90, (32, 32, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{image:02d}.png")
+    parts, classes = {"train": 30, "test": 5}, ("ant", "bee", "cow")
+    root = make_images(tmp_path_factory.mktemp("images"), parts, classes=classes, told_apart=True)
     place = ["--dataset", "folder", "--data-dir", str(root), "--rounds", "2"]
     return [*place, "--set", "federation.num-clients=2", "--set", "data.partitioner=iid"]
 

@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from client.deployment.node import Node, NodeOptions
 from server.deployment.pki import make_server_certificate
+from server.deployment.superlink import free_port
 from server.deployment.tls import TlsFiles
 from tests.deployed_server import BIN, environment, wait_for
 from tests.live_gateway import LiveGateway, heard, live_gateway
-from tests.real_clients import free_port
 
 pytestmark = pytest.mark.xdist_group("refusals")
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from common.code import installed_sources
-from tests.deployed_server import wait_for
-from tests.real_clients import POLICY, ROOT, Process, environment
+from tests.deployed_server import environment, wait_for
+from tests.real_clients import POLICY, ROOT, Process
 
 pytestmark = pytest.mark.xdist_group("deployment")
 

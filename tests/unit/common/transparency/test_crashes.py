@@ -3,49 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-from collections.abc import Callable
 from pathlib import Path
 
 from common.ledger.keys import SigningKey
 from common.transparency.log import ServerLog
 from common.transparency.note import open_checkpoint
 from common.transparency.view import read_log
+from tests.dying import killed_at
 
 CALLS = ("write", "pwrite", "fsync", "replace", "unlink", "ftruncate", "open", "mkdir")
-
-
-def killed_at(number: int, work: Callable[[], None]) -> bool:
-    """Run `work` in a child that dies before its n-th call of CALLS; say whether it died."""
-    child = os.fork()
-    if child == 0:
-        die_before_call(number)
-        work()
-        os._exit(0)
-    status = os.waitpid(child, 0)[1]
-    assert os.WIFSIGNALED(status) or status == 0
-    return os.WIFSIGNALED(status)
-
-
-def die_before_call(number: int) -> None:
-    done = [0]
-
-    def deadly(call: Callable[..., object], *, halves: bool) -> Callable[..., object]:
-        def counted(*args: object, **kwargs: object) -> object:
-            done[0] += 1
-            if done[0] == number:
-                if halves:
-                    descriptor, data, *place = args
-                    call(descriptor, data[: len(data) // 2], *place)
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*args, **kwargs)
-
-        return counted
-
-    for name in CALLS:
-        setattr(os, name, deadly(getattr(os, name), halves=name.endswith("write")))
 
 
 def confirm(folder: Path, log: ServerLog) -> None:
@@ -92,7 +59,7 @@ def test_appending(key, origin, tmp_path):
     for number in range(1, 100):
         shutil.rmtree(folder.parent, ignore_errors=True)
         shutil.copytree(start, folder)
-        died = killed_at(number, append_twice)
+        died = killed_at(number, append_twice, CALLS)
         deaths += died
         confirmed = max((int(path.name[5:]) for path in folder.parent.glob("held-*")), default=3)
         size = check_goes_on(folder, key, origin)
@@ -112,7 +79,7 @@ def test_beginning(tmp_path, key, origin):
     deaths = 0
     for number in range(1, 100):
         shutil.rmtree(folder, ignore_errors=True)
-        died = killed_at(number, lambda: ServerLog.open(folder, key, origin).close())
+        died = killed_at(number, lambda: ServerLog.open(folder, key, origin).close(), CALLS)
         deaths += died
         assert check_goes_on(folder, key, origin) == 0
         if not died:
