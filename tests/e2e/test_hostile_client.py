@@ -36,7 +36,7 @@ from tests.hostile_answers import (
 from tests.small_federation import MadeUpClient
 from tests.wire_nodes import wire_nodes
 
-pytestmark = pytest.mark.xdist_group("refusals")
+pytestmark = pytest.mark.xdist_group("second-deployment")
 
 PATIENCE = 60
 ROUNDS = 3

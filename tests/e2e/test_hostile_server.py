@@ -25,7 +25,7 @@ from server.receipts import ReceiptBook
 from tests.hostile_server import HostileServer
 from tests.real_clients import POLICY, ClientProcess
 
-pytestmark = pytest.mark.xdist_group("refusals")
+pytestmark = pytest.mark.xdist_group("second-deployment")
 
 MODEL = initial_arrays("cnn", num_classes=2, seed=0)
 SETTINGS = {"data.dataset": "synthetic", "training.sample-rate": 0.2, "privacy.noise-multiplier": 2.0}

@@ -12,7 +12,7 @@ from server.deployment.run_cli import UNFINISHED
 from tests.deployed_server import SCRIPT, Deployment, deployment, environment, wait_for
 from tests.real_clients import start_site
 
-pytestmark = pytest.mark.xdist_group("refusals")
+pytestmark = pytest.mark.xdist_group("second-deployment")
 
 SETTINGS = {
     "federation.num-clients": 2,

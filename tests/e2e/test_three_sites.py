@@ -20,7 +20,7 @@ from simulations import simulate
 from tests.deployed_server import deployment
 from tests.real_clients import start_site
 
-pytestmark = pytest.mark.xdist_group("deployment")
+pytestmark = pytest.mark.xdist_group("second-deployment")
 
 SITES, ROUNDS, SEED = 3, 3, 7
 IMAGES_OF_A_CLASS = {"train": 60, "test": 10}

@@ -17,7 +17,7 @@ from server.deployment.tls import TlsFiles
 from tests.deployed_server import BIN, environment, wait_for
 from tests.live_gateway import LiveGateway, heard, live_gateway
 
-pytestmark = pytest.mark.xdist_group("refusals")
+pytestmark = pytest.mark.xdist_group("second-deployment")
 
 _NO_CA = "no TLS with 127.0.0.1: the two found no agreement (does it hold this server's CA"
 _STRANGER = "refused 127.0.0.1: key SHA256:"

@@ -17,7 +17,7 @@ from common.code import installed_sources
 from tests.deployed_server import environment, wait_for
 from tests.real_clients import POLICY, ROOT, Process
 
-pytestmark = pytest.mark.xdist_group("deployment")
+pytestmark = pytest.mark.xdist_group("second-deployment")
 
 PACKAGES = ("client", "common", "server", "simulations")
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from multiprocessing import Pipe
 from threading import Thread
 
@@ -78,6 +79,11 @@ def test_equal_bytes_that_are_another_object_are_sent(ends):
     assert ends[0].parts == 2
 
 
+def unheard(end, value):
+    with suppress(OSError):
+        end.send(value)
+
+
 @pytest.mark.parametrize("method", ["recv", "recv_bytes"])
 def test_after_a_message_that_was_cut_off_none_is_taken_for_it(ends, monkeypatch, method):
     near, far = ends
@@ -87,12 +93,15 @@ def test_after_a_message_that_was_cut_off_none_is_taken_for_it(ends, monkeypatch
 
     with monkeypatch.context() as patched:
         patched.setattr(far._pipe, method, failing)
-        Thread(target=near.send, args=([LARGE, "the first"],), daemon=True).start()
+        sender = Thread(target=unheard, args=(near, [LARGE, "the first"]))
+        sender.start()
         with pytest.raises(MemoryError):
             far.receive()
     for use in (far.receive, lambda: far.send("more")):
         with pytest.raises(OSError, match="cut off"):
             use()
+    far.close()  # which ends the sending
+    sender.join()
 
 
 def test_what_cannot_be_pickled_leaves_all_as_it_was(ends):
