@@ -8,7 +8,7 @@ from common.audit.evaluation import Evaluation, Partitions
 from common.audit.fairness import ClassExtreme, ClientUtility, fairness_of
 
 
-def tested(**recalls: tuple[float, int]) -> Evaluation:
+def measured(**recalls: tuple[float, int]) -> Evaluation:
     """Return test results of classes by recall and number of test images."""
     per_class = [
         {"class": name, "precision": 0.5, "recall": recall, "f1": 0.5, "support": support}
@@ -25,7 +25,7 @@ def held(*counts: tuple[int, ...], classes: tuple[str, ...] = ("cat", "dog", "fo
     return Partitions(dataset="d", classes=classes, counts=counts)
 
 
-THREE = tested(cat=(0.5, 100), dog=(0.75, 100), fox=(1.0, 50))
+THREE = measured(cat=(0.5, 100), dog=(0.75, 100), fox=(1.0, 50))
 
 
 def test_recalls_are_weighed_by_what_a_client_holds():
@@ -57,7 +57,7 @@ def test_without_label_counts_only_classes_are_named():
 
 
 def test_of_a_class_without_test_images_nothing_is_known():
-    two = tested(cat=(0.5, 10), dog=(0.0, 0), fox=(1.0, 10))
+    two = measured(cat=(0.5, 10), dog=(0.0, 0), fox=(1.0, 10))
     fairness = fairness_of(two, held((1, 98, 1), (0, 9, 0)))
     assert fairness is not None
     assert fairness.worst_class.name == "cat"
@@ -66,7 +66,7 @@ def test_of_a_class_without_test_images_nothing_is_known():
 
 @pytest.mark.parametrize("recall", [float("nan"), float("inf"), -1.0, 1e308])
 def test_what_is_no_share_is_no_recall(recall):
-    assert fairness_of(tested(cat=(recall, 9)), held((1,), classes=("cat",))) is None
+    assert fairness_of(measured(cat=(recall, 9)), held((1,), classes=("cat",))) is None
 
 
 @pytest.mark.parametrize(
