@@ -148,7 +148,7 @@ def _explain(error: Exception) -> int:
     line = _line_of(error)
     if not line:
         return _fail(f"a defect ({type(error).__name__}): please report what --debug prints", DEFECT)
-    return _fail(line, WRONG)
+    return _fail(line, getattr(error, "exit_status", WRONG))
 
 
 def _line_of(error: Exception) -> str:

@@ -26,9 +26,13 @@ HOW_TO_TRAIN = "in FedLedger's folder, pip install '.[train]'"
 
 
 class FedLedgerError(Exception):
-    """Base of every deliberate error; `code` is stable and safe to send to a server."""
+    """Base of every deliberate error; `code` is stable and safe to send to a server.
+
+    A command that an error ends has its `exit_status`.
+    """
 
     code = "error"
+    exit_status = 2
 
 
 class ConfigError(FedLedgerError):

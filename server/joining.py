@@ -119,7 +119,8 @@ def _with_source(reason: str, images: str) -> str:
     """Add to a client's reason where the test images of which it speaks are from, unless from a folder."""
     if images in ("", "folder"):
         return reason
-    return reason.replace(_TEST_IMAGES, f"{_TEST_IMAGES} (data.dataset = {images})")
+    named = reason.replace(_TEST_IMAGES, f"{_TEST_IMAGES} (data.dataset = {images})")
+    return named if named == reason else f"{named}, or start a run with data.dataset = folder"
 
 
 def _refuse_shared(client: ClientRecord, owners: dict[str | bytes, int]) -> None:

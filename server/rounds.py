@@ -214,7 +214,7 @@ class Coordinator:
         if self.config.federation.time_limit is None or updates >= needed:
             return ""
         had = counted(updates, "usable answer")
-        return f"round {number} had {had} and {needed} are needed; it can be resumed"
+        return f"round {number} stands with {had}, but {needed} are needed to go on; it can be resumed"
 
     def _why_stop(self, state: RunState) -> str:
         federation = self.config.federation

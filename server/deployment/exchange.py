@@ -165,6 +165,11 @@ class Exchange:
                 denied.status, {"code": KEY_UNKNOWN, "detail": denied.reason}, (("connection", "close"),)
             )
 
+    def note(self, line: str) -> None:
+        """Write a line into the log, unless its address had too many."""
+        if self._lines.take(self.peer):
+            _log.info(line, extra={"fields": {"peer": self.peer}})
+
     def count(self, status: int) -> None:
         """Count the request under its route and status."""
         route = ROUTES.get(self.target, "/health" if self.target == b"/health" else "other")

@@ -39,8 +39,8 @@ class Follower:
                 continue  # of another version: the run itself goes on
 
     def named(self, text: str) -> str:
-        """Return a line of the run's in which the client that it begins to quote has its name."""
-        return re.sub(r"\bclient (\d+)(?=: )", lambda found: self._name(int(found[1])), text, count=1)
+        """Return a line of the run's in which the first client that it speaks of has its name."""
+        return re.sub(r"\bclient (\d+)\b", lambda found: self._name(int(found[1])), text, count=1)
 
     def _new_events(self) -> list[dict[str, Any]]:
         """Return the events whose lines are complete."""
@@ -57,6 +57,7 @@ class Follower:
         match event["event"]:
             case "turned-away":
                 self._told = True
+                self._nodes[event["number"]] = event["node"]
                 who = self._names().get(event["node"]) or _client(event["number"])
                 display.warn(_dropped(who, event["why"], event.get("code", "")))
             case "joined":
@@ -90,7 +91,7 @@ class Follower:
         """Note which client of a run is which node's."""
         numbers = event.get("numbers")
         if event.get("event") == "joined" and isinstance(numbers, dict):
-            self._nodes = {int(number): node for number, node in numbers.items() if number.isdecimal()}
+            self._nodes |= {int(number): node for number, node in numbers.items() if number.isdecimal()}
 
     def _named(self, refused: list[list[Any]]) -> list[str]:
         return [_dropped(self._name(number), reason, *code) for number, reason, *code in refused]

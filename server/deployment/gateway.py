@@ -21,6 +21,8 @@ _log = logging.getLogger("fedledger.gateway")
 
 _UNAUTHORISED, _NOT_ACTIVATED = 401, 412
 _ACTIVATE = b"/v1/fleet/activate-node"
+_NOTED = {_ACTIVATE: "connected", b"/v1/fleet/deactivate-node": "left"}
+"""What a client has done when SuperLink agrees to its request, for the log."""
 _REFUSALS = frozenset({401, 403, 413})
 """Answers by which SuperLink, and our guard in it, refuses a node whose key is enrolled."""
 _MOST_DETAIL_BYTES = 4096
@@ -98,6 +100,8 @@ class Gateway:
         try:
             if (sent := await _misdeed(response)) is not None:
                 raise Denied(response.status_code, f"{name} sent {sent}")
+            if response.is_success and (done := _NOTED.get(exchange.target)) is not None:
+                exchange.note(f"{name} {done} ({exchange.peer})")
             await exchange.give(response)
         finally:
             await response.aclose()

@@ -78,6 +78,7 @@ class RunStanding:
         since: when it was submitted, UTC.
         round: None as well where a newer run goes on in its folder, whose progress is that one's.
         rounds: planned.
+        went_on: whether a newer run goes on in its folder (or wrote another into it).
     """
 
     run_id: int
@@ -86,6 +87,7 @@ class RunStanding:
     folder: str
     round: int | None
     rounds: int | None
+    went_on: bool
 
 
 def standing_of_clients(
@@ -119,7 +121,7 @@ def standings_of_runs(runs: Iterable[RunInfo], folders: Mapping[int, str]) -> li
     standings: list[RunStanding] = []
     for run in runs:
         folder = folders.get(run.run_id, "")
-        newest = all(folder != newer.folder for newer in standings)
+        newest = not folder or all(folder != newer.folder for newer in standings)
         standings.append(standing_of_run(run, folder, newest=newest))
     return standings
 
@@ -134,7 +136,13 @@ def standing_of_run(run: RunInfo, folder: str, *, newest: bool = True) -> RunSta
         if status == _COMPLETED and (done or 0) < (planned or 0):
             status = _EARLY
     return RunStanding(
-        run_id=run.run_id, status=status, since=run.pending_at, folder=folder, round=done, rounds=planned
+        run_id=run.run_id,
+        status=status,
+        since=run.pending_at,
+        folder=folder,
+        round=done,
+        rounds=planned,
+        went_on=not newest,
     )
 
 

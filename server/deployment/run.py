@@ -15,7 +15,7 @@ from common.flower_internals.bundle import build_bundle
 from common.flower_internals.control import FlowerRefused, RunInfo
 from common.run_folder import RunFolder, exclusively, write_atomically
 from server.deployment.enrolment import Enrolments
-from server.deployment.errors import ServerFailed
+from server.deployment.errors import RunUnfinished, ServerFailed
 from server.deployment.following import Follower
 from server.deployment.state_folder import StateFolder
 from server.deployment.status import with_control
@@ -165,7 +165,8 @@ def watch(order: Order, run_id: int, follower: Follower, display: RunDisplay) ->
     """Show how the run goes on until it is over.
 
     Raises:
-        ServerFailed: when the run fails, or SuperLink is gone for too long.
+        ServerFailed: when the run fails; RunUnfinished where it can go on.
+        RunUnfinished: when SuperLink is gone for too long.
     """
     asked, heard = 0.0, time.monotonic()
     while True:
@@ -178,7 +179,7 @@ def watch(order: Order, run_id: int, follower: Follower, display: RunDisplay) ->
         if over is not None:
             return _end(order, over, follower)
         if time.monotonic() - heard > _UNREACHABLE_SECONDS:
-            raise ServerFailed(f"the server is gone; once it is back: {way_on(order.folder)}")
+            raise RunUnfinished(f"the server is gone; once it is back: {way_on(order.folder)}")
         time.sleep(_POLL_SECONDS)
 
 
@@ -221,18 +222,13 @@ def _end(order: Order, run: RunInfo, follower: Follower) -> None:
     details = follower.named(" ".join(details.split()).rstrip("."))
     if details in _SAYS_NOTHING:
         details = "its process, or SuperLink, was ended from outside"
-    raise ServerFailed(f"the run ended early: {details}{_what_next(order.folder)}")
-
-
-def _what_next(folder: RunFolder) -> str:
-    """Say how a run that ended early goes on; without a round, its settings may be what was wrong."""
+    line, folder = f"the run ended early: {details}", order.folder
     if not (folder.checkpoint / "state.json").exists():
-        return ""
-    if folder.rounds.exists() and not folder.rounds.stat().st_size:
-        return (
-            f"; no round was done: mend that and {way_on(folder)}, or choose other settings and another --out"
-        )
-    return f"; it goes on with {way_on(folder)}"
+        raise ServerFailed(line)
+    if folder.rounds.exists() and not folder.rounds.stat().st_size:  # its settings may be what was wrong
+        other = "choose other settings and another --out"
+        raise ServerFailed(f"{line}; no round was done: mend that and {way_on(folder)}, or {other}")
+    raise RunUnfinished(f"{line}; it goes on with {way_on(folder)}")
 
 
 def _who(here: list[str], absent: list[str], needed: int) -> str:

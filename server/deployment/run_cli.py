@@ -17,6 +17,7 @@ from common.config import RunConfig, Settings, join_assignments, parse_assignmen
 from common.errors import ConfigError, DataError
 from common.new_run import new_root, settings_to_resume, with_absolute_paths
 from server.deployment.cli import StateOption
+from server.deployment.errors import UNFINISHED
 
 if TYPE_CHECKING:
     from server.deployment.run import Order
@@ -28,9 +29,6 @@ TIMEOUT_KEY, TIMEOUT_SECONDS = "federation.round-timeout-seconds", 3600.0
 CLIENTS_KEY = "federation.num-clients"
 
 _INTERRUPTED = 130
-
-UNFINISHED = 75
-"""The exit status of a run that ended before its last round and can go on, as BSD's sysexits call it."""
 
 
 def run(

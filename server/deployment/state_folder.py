@@ -116,7 +116,7 @@ class StateFolder:
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             raise ServerFailed(
                 f"no server runs on {self.root}: start one with "
-                f"`fedledger server --state {self.root} --pki DIR`"
+                f"`fedledger server --state {self.root} --pki DIR` (--host for clients elsewhere)"
             ) from None
         except ValidationError:
             raise ConfigError(f"{self.running_file} is damaged: start the server again") from None

@@ -135,7 +135,7 @@ def _run_table(runs: list[RunStanding]) -> Table:
 
 def _progress(run: RunStanding) -> str:
     if run.round is None:
-        return "-"
+        return "went on above" if run.went_on else "-"
     return str(run.round) if run.rounds is None else f"{run.round} of {run.rounds}"
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from server.deployment.run_cli import UNFINISHED
+from server.deployment.errors import UNFINISHED
 from tests.deployed_server import SCRIPT, Deployment, deployment, environment, wait_for
 from tests.real_clients import start_site
 
@@ -56,7 +56,7 @@ def run(tmp_path_factory, tiny_images) -> tuple[Deployment, subprocess.Completed
 def test_the_run_ends_for_lack_of_a_second_client_and_says_who_is_missing(run):
     _, done = run
     assert "site-1 (revoked) left out: " in done.stdout, done.stdout
-    assert "1 usable answer and 2 are needed; it can be resumed" in done.stdout, done.stdout
+    assert "stands with 1 usable answer, but 2 are needed to go on" in done.stdout, done.stdout
     assert "Verified: " in done.stdout, done.stdout
 
 

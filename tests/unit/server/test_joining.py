@@ -57,10 +57,14 @@ def joined(nodes, home, **grid):
 
 
 @pytest.mark.parametrize(
-    ("images", "added"),
-    [("synthetic", " (data.dataset = synthetic)"), ("folder", ""), ("", "")],
+    ("images", "added", "other"),
+    [
+        ("synthetic", " (data.dataset = synthetic)", ", or start a run with data.dataset = folder"),
+        ("folder", "", ""),
+        ("", "", ""),
+    ],
 )
-def test_who_has_other_classes_is_told_which_images_the_servers_are(home, images, added):
+def test_who_has_other_classes_is_told_which_images_the_servers_are(home, images, added, other):
     with pytest.raises(ConfigError) as differing:
         _refuse_other_classes(("circle",), ("cat",))
     said = str(differing.value)
@@ -68,7 +72,7 @@ def test_who_has_other_classes_is_told_which_images_the_servers_are(home, images
     watcher = Watcher()
     with ReceiptBook.open(home) as book, pytest.raises(RoundFailed) as caught:
         join(MadeUpGrid({11: Odd(refusal)}), STATE, watcher, book, images=images)
-    shown = said.replace("test images", f"test images{added}")
+    shown = said.replace("test images", f"test images{added}") + other
     assert str(caught.value) == f"no client could join: client 3 did not join: {shown}"
     assert [one.refusal.reason for one in watcher.nodes_turned_away] == [shown]
 

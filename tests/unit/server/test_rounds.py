@@ -320,7 +320,7 @@ def test_with_a_time_limit_a_round_that_too_few_answer_is_the_last_one_until_res
         return
     assert (state.round, state.ended) == (
         2,
-        "round 2 had 1 usable answer and 2 are needed; it can be resumed",
+        "round 2 stands with 1 usable answer, but 2 are needed to go on; it can be resumed",
     )
     assert lines(folder)[1]["participants"] == [2], "what was charged is not thrown away"
     assert coordinate(folder, asked, rounds=3, changes=changes).ended == "all 3 rounds are done"

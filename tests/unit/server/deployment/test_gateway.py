@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 import threading
@@ -455,6 +456,16 @@ def test_one_address_cannot_fill_the_log(narrow):
     assert len(lines) < 40
     assert live.metrics.requests["other", 404] == 60
     assert served(live, node)
+
+
+@pytest.mark.parametrize(("name", "done"), [("activate-node", "connected"), ("deactivate-node", "left")])
+@pytest.mark.parametrize("agreed", [True, False])
+def test_who_comes_and_who_leaves_stands_in_the_log(narrow, caplog, name, done, agreed):
+    live, node = narrow
+    live.superlink.answer = lambda *_: httpx.Response(200 if agreed else 409)
+    with caplog.at_level(logging.INFO, "fedledger.gateway"), live.client() as client:
+        client.post(f"/v1/fleet/{name}", content=b"x", headers=node.headers())
+    assert caplog.messages == [f"site-a {done} (127.0.0.1)"] * agreed
 
 
 @pytest.mark.parametrize(("answered", "said"), [*MISDEEDS.items()])

@@ -107,11 +107,11 @@ def test_only_the_newest_run_of_a_folder_has_the_folders_rounds(run, tmp_path):
         for number in (9, 8, 7, 6)
     ]
     found = standings_of_runs(infos, {9: str(tmp_path / "gone"), 8: str(run.root), 7: str(run.root)})
-    assert [(one.run_id, one.round, one.rounds) for one in found] == [
-        (9, None, None),
-        (8, 2, 5),
-        (7, None, None),
-        (6, None, None),
+    assert [(one.run_id, one.round, one.rounds, one.went_on) for one in found] == [
+        (9, None, None, False),
+        (8, 2, 5, False),
+        (7, None, None, True),
+        (6, None, None, False),
     ]
     assert [one.folder for one in found] == [str(tmp_path / "gone"), str(run.root), str(run.root), ""]
 

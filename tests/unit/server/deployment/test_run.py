@@ -352,6 +352,7 @@ def test_a_run_that_failed_says_why_and_how_to_go_on(server, order, details, lin
         (order.folder.checkpoint / "state.json").touch()
     with pytest.raises(ServerFailed) as caught:
         watch(order, 7, Follower(order.folder), screen()[0])
+    assert caught.value.exit_status == (75 if began else 2), "it can go on, or never began"
     assert f"the run ended early: {line}" in str(caught.value)
     assert ("fedledger run --resume" in str(caught.value)) is began
     assert "\n" not in str(caught.value)
@@ -365,6 +366,14 @@ def test_a_run_that_no_client_began_names_the_one_that_it_quotes(server, order):
         watch(order, 7, follower, screen()[0])
 
 
+def test_a_client_that_could_not_join_is_named_where_the_run_ends(server, order):
+    server.run = over("finished:failed", "no client could join: client 778867 did not join: x")
+    follower = Follower(order.folder, lambda: {12: "site-b"})
+    event(order.folder, "turned-away", node=12, number=778867, why="x")
+    with pytest.raises(ServerFailed, match="no client could join: site-b did not join: x$"):
+        watch(order, 7, follower, screen()[0])
+
+
 @pytest.mark.parametrize(("rounds", "another"), [(b"", True), (b"{}\n", False)])
 def test_a_run_without_a_round_may_need_other_settings(server, order, rounds, another):
     server.run = over("finished:failed", "no client took part in round 1")
@@ -374,6 +383,7 @@ def test_a_run_without_a_round_may_need_other_settings(server, order, rounds, an
     with pytest.raises(ServerFailed, match="fedledger run --resume") as caught:
         watch(order, 7, Follower(order.folder), screen()[0])
     assert ("other settings and another --out" in str(caught.value)) is another
+    assert caught.value.exit_status == (2 if another else 75)
 
 
 def test_a_superlink_that_starts_again_is_waited_for_and_a_lost_one_is_not(server, order, monkeypatch):
