@@ -76,6 +76,7 @@ def test_the_status_names_clients_and_runs(server, finished):
     assert said.count("online") == 2
     assert "site-a" in said
     assert "finished:completed" in said
+    assert "site-a connected (127.0.0.1)" in server.log
 
 
 def openapi(server: Deployment) -> list[tuple[str, str]]:
