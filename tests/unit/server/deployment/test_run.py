@@ -17,7 +17,7 @@ from common.new_run import settings_to_resume
 from common.run_folder import RunFolder, exclusively
 from server.deployment import run as run_module
 from server.deployment.enrolment import Enrolled
-from server.deployment.errors import ServerFailed
+from server.deployment.errors import RunUnfinished, ServerFailed
 from server.deployment.following import Follower
 from server.deployment.run import Order, refuse_a_second, report_on, submit, wait_for_clients, watch
 from server.deployment.state_folder import StateFolder
@@ -403,6 +403,16 @@ def test_a_superlink_that_starts_again_is_waited_for_and_a_lost_one_is_not(serve
     monkeypatch.setattr(run_module, "_UNREACHABLE_SECONDS", 0.05)
     with pytest.raises(ServerFailed, match=r"the server is gone; once it is back: fedledger run --resume"):
         watch(order, 7, Follower(order.folder), screen()[0])
+
+
+def test_the_command_ends_with_the_status_of_what_can_go_on(server, order, monkeypatch):
+    def lost(*_):
+        raise RunUnfinished("the server is gone")
+
+    monkeypatch.setattr(run_module, "watch", lost)
+    out = str(order.state.parent / "new")
+    outcome = run_command("run", "--state", str(order.state), "--out", out, "--clients", "1", "--wait", "9")
+    assert (outcome.status, outcome.err) == (75, "fedledger: the server is gone\n")
 
 
 def test_without_a_finished_round_there_is_nothing_to_audit(order):
