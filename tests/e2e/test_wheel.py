@@ -130,6 +130,7 @@ def test_a_deployment_runs_from_it(command, installed, tmp_path, tiny_images):
     told = subprocess.run(
         [installed / "python", "-c", "import common, fedledger; print(common.__file__, fedledger.__file__)"],
         cwd=tmp_path,
+        env=away(tmp_path, installed),
         capture_output=True,
         text=True,
         check=True,
