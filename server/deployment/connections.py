@@ -144,7 +144,8 @@ def _why(first_byte: int | None) -> str:
         return "it sent nothing"
     if first_byte in (_TLS_HANDSHAKE, _TLS_ALERT):
         return (
-            "the two found no agreement (does it hold this server's CA, and does the certificate still hold?)"
+            "the two found no agreement (does it hold this server's CA, and does the certificate still hold, "
+            "for the name that it calls?)"
         )
     return "it speaks plain HTTP, or no TLS at all"
 

@@ -19,3 +19,9 @@ class RunUnfinished(ServerFailed):
     """A run ended without a word, or its server is gone, after what it can go on from was written."""
 
     exit_status = UNFINISHED
+
+
+class RunInterrupted(ServerFailed):
+    """Whoever watched a run had it stopped."""
+
+    exit_status = 130

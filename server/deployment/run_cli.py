@@ -17,7 +17,7 @@ from common.config import RunConfig, Settings, join_assignments, parse_assignmen
 from common.errors import ConfigError, DataError
 from common.new_run import new_root, settings_to_resume, with_absolute_paths
 from server.deployment.cli import StateOption
-from server.deployment.errors import UNFINISHED
+from server.deployment.errors import UNFINISHED, RunInterrupted
 
 if TYPE_CHECKING:
     from server.deployment.run import Order
@@ -27,8 +27,6 @@ TIMEOUT_KEY, TIMEOUT_SECONDS = "federation.round-timeout-seconds", 3600.0
 """What a run with real clients has unless the settings say otherwise: some client will fail some day."""
 
 CLIENTS_KEY = "federation.num-clients"
-
-_INTERRUPTED = 130
 
 
 def run(
@@ -122,13 +120,17 @@ def _make(order: Order) -> int:
         display.stop()
     report = report_on(order)
     typer.echo(summary(report, order.folder.root / "report.html"))
-    if stop.asked or follower.can_go_on:
-        typer.echo(f"To go on: fedledger run --resume {shlex.quote(str(order.folder.root))}")
     if stop.asked:
-        return _INTERRUPTED
+        raise RunInterrupted(f"interrupted; it goes on with {_way_on(order)}")
+    if follower.can_go_on:
+        typer.echo(f"To go on: {_way_on(order)}")
     if not report.verified:
         return REFUTED
     return UNFINISHED if follower.can_go_on else VERIFIED
+
+
+def _way_on(order: Order) -> str:
+    return f"fedledger run --resume {shlex.quote(str(order.folder.root))}"
 
 
 class _Stop:
@@ -156,6 +158,6 @@ def _stopping(order: Order, run_id: int, display: RunDisplay) -> Iterator[_Stop]
         yield stop
     except KeyboardInterrupt:
         stop_at_once(order, run_id)
-        raise
+        raise RunInterrupted(f"interrupted within a round; the run goes on with {_way_on(order)}") from None
     finally:
         signal.signal(signal.SIGINT, before)

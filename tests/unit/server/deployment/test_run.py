@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from common.flower_internals.control import FlowerRefused, NodeInfo, RunInfo
 from common.new_run import settings_to_resume
 from common.run_folder import RunFolder, exclusively
 from server.deployment import run as run_module
+from server.deployment import run_cli
 from server.deployment.enrolment import Enrolled
 from server.deployment.errors import RunUnfinished, ServerFailed
 from server.deployment.following import Follower
@@ -413,6 +415,25 @@ def test_the_command_ends_with_the_status_of_what_can_go_on(server, order, monke
     out = str(order.state.parent / "new")
     outcome = run_command("run", "--state", str(order.state), "--out", out, "--clients", "1", "--wait", "9")
     assert (outcome.status, outcome.err) == (75, "fedledger: the server is gone\n")
+
+
+@pytest.mark.parametrize(("presses", "when"), [(1, ""), (2, " within a round")])
+def test_ctrl_c_ends_the_command_with_one_line_that_names_the_folder(
+    server, order, monkeypatch, presses, when
+):
+    stopped = []
+    monkeypatch.setattr(
+        run_module, "watch", lambda *_: [signal.raise_signal(signal.SIGINT) for _ in range(presses)]
+    )
+    monkeypatch.setattr(run_module, "stop_at_once", lambda *_: stopped.append(True))
+    monkeypatch.setattr(run_module, "report_on", lambda _: None)
+    monkeypatch.setattr(run_cli, "summary", lambda *_: "what was spent")
+    out = order.state.parent / "new"
+    outcome = run_command("run", "--state", str(order.state), "--out", str(out), "--clients", "1")
+    lead = f"interrupted{when}; " + ("it" if presses == 1 else "the run")
+    assert outcome.err == f"fedledger: {lead} goes on with fedledger run --resume {out}\n"
+    assert (outcome.status, len(stopped)) == (130, presses - 1)
+    assert ("what was spent" in outcome.out) == (presses == 1)
 
 
 def test_without_a_finished_round_there_is_nothing_to_audit(order):
