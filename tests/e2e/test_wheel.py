@@ -79,7 +79,8 @@ def installed(wheel, tmp_path_factory) -> Path:
     (packages / "libraries.pth").write_text("\n".join(site.getsitepackages()) + "\n")
     pip = [sys.executable, "-m", "pip", "--python", scripts / "python", "--disable-pip-version-check"]
     install = [*pip, "install", "--quiet", "--no-deps", "--no-index", wheel]
-    subprocess.run(install, check=True, timeout=300)
+    plain = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run(install, env=plain, check=True, timeout=300)
     for script in Path(sys.executable).parent.glob("fl*"):
         if script.name.startswith(("flower-", "flwr")):
             _, _, body = script.read_bytes().partition(b"\n")
