@@ -40,7 +40,9 @@ class Follower:
 
     def named(self, text: str) -> str:
         """Return a line of the run's in which the first client that it speaks of has its name."""
-        return re.sub(r"\bclient (\d+)\b", lambda found: self._name(int(found[1])), text, count=1)
+        return re.sub(
+            r"\bclient (\d+)\b", lambda found: self._name(int(found[1]), self._names()), text, count=1
+        )
 
     def _new_events(self) -> list[dict[str, Any]]:
         """Return the events whose lines are complete."""
@@ -94,11 +96,11 @@ class Follower:
             self._nodes |= {int(number): node for number, node in numbers.items() if number.isdecimal()}
 
     def _named(self, refused: list[list[Any]]) -> list[str]:
-        return [_dropped(self._name(number), reason, *code) for number, reason, *code in refused]
+        names = self._names() if refused else {}  # as they are now: one may have been revoked meanwhile
+        return [_dropped(self._name(number, names), reason, *code) for number, reason, *code in refused]
 
-    def _name(self, number: int) -> str:
-        """Return a client's name as it is now: one may have been revoked meanwhile."""
-        return self._names().get(self._nodes.get(number, 0)) or _client(number)
+    def _name(self, number: int, names: Mapping[int, str]) -> str:
+        return names.get(self._nodes.get(number, 0)) or _client(number)
 
 
 def _client(number: int) -> str:

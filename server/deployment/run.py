@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -202,7 +203,7 @@ def report_on(order: Order) -> AuditReport:
 
 def way_on(folder: RunFolder) -> str:
     """Return the command that continues the run."""
-    return f"fedledger run --resume {folder.root}"
+    return f"fedledger run --resume {shlex.quote(str(folder.root))}"
 
 
 def _state_of(state: Path, run_id: int) -> tuple[RunInfo | None, bool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,7 +97,7 @@ def _with_images_found(config: RunConfig) -> RunConfig:
 
 def _make(order: Order) -> int:
     from server.deployment.following import Follower
-    from server.deployment.run import names_of_nodes, report_on, submit, wait_for_clients, watch
+    from server.deployment.run import names_of_nodes, report_on, submit, wait_for_clients, watch, way_on
     from server.display import RunDisplay, Screen
 
     console = Screen(highlight=False)
@@ -120,17 +119,13 @@ def _make(order: Order) -> int:
         display.stop()
     report = report_on(order)
     typer.echo(summary(report, order.folder.root / "report.html"))
-    if stop.asked:
-        raise RunInterrupted(f"interrupted; it goes on with {_way_on(order)}")
+    if stop.asked and follower.can_go_on:
+        raise RunInterrupted(f"interrupted; it goes on with {way_on(order.folder)}")
     if follower.can_go_on:
-        typer.echo(f"To go on: {_way_on(order)}")
+        typer.echo(f"To go on: {way_on(order.folder)}")
     if not report.verified:
         return REFUTED
     return UNFINISHED if follower.can_go_on else VERIFIED
-
-
-def _way_on(order: Order) -> str:
-    return f"fedledger run --resume {shlex.quote(str(order.folder.root))}"
 
 
 class _Stop:
@@ -142,7 +137,7 @@ class _Stop:
 @contextmanager
 def _stopping(order: Order, run_id: int, display: RunDisplay) -> Iterator[_Stop]:
     """Let the first Ctrl-C stop the run after its round, and a second one at once."""
-    from server.deployment.run import stop_at_once
+    from server.deployment.run import stop_at_once, way_on
 
     stop = _Stop()
 
@@ -158,6 +153,8 @@ def _stopping(order: Order, run_id: int, display: RunDisplay) -> Iterator[_Stop]
         yield stop
     except KeyboardInterrupt:
         stop_at_once(order, run_id)
-        raise RunInterrupted(f"interrupted within a round; the run goes on with {_way_on(order)}") from None
+        raise RunInterrupted(
+            f"interrupted within a round; the run goes on with {way_on(order.folder)}"
+        ) from None
     finally:
         signal.signal(signal.SIGINT, before)

@@ -7,6 +7,7 @@ import io
 import json
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -417,23 +418,39 @@ def test_the_command_ends_with_the_status_of_what_can_go_on(server, order, monke
     assert (outcome.status, outcome.err) == (75, "fedledger: the server is gone\n")
 
 
-@pytest.mark.parametrize(("presses", "when"), [(1, ""), (2, " within a round")])
-def test_ctrl_c_ends_the_command_with_one_line_that_names_the_folder(
-    server, order, monkeypatch, presses, when
-):
+def press(monkeypatch, presses, *, can_go_on):
+    """Have Ctrl-C pressed while a run is watched; return what was stopped at once."""
     stopped = []
-    monkeypatch.setattr(
-        run_module, "watch", lambda *_: [signal.raise_signal(signal.SIGINT) for _ in range(presses)]
-    )
+
+    def watched(_order, _run, follower, _display):
+        for _ in range(presses):
+            signal.raise_signal(signal.SIGINT)
+        follower.can_go_on = can_go_on
+
+    monkeypatch.setattr(run_module, "watch", watched)
     monkeypatch.setattr(run_module, "stop_at_once", lambda *_: stopped.append(True))
-    monkeypatch.setattr(run_module, "report_on", lambda _: None)
+    monkeypatch.setattr(run_module, "report_on", lambda _: SimpleNamespace(verified=True))
     monkeypatch.setattr(run_cli, "summary", lambda *_: "what was spent")
+    return stopped
+
+
+@pytest.mark.parametrize(("presses", "line"), [(1, "; it"), (2, " within a round; the run")])
+def test_ctrl_c_ends_the_command_with_one_line_that_names_the_folder(
+    server, order, monkeypatch, presses, line
+):
+    stopped = press(monkeypatch, presses, can_go_on=True)
     out = order.state.parent / "new"
     outcome = run_command("run", "--state", str(order.state), "--out", str(out), "--clients", "1")
-    lead = f"interrupted{when}; " + ("it" if presses == 1 else "the run")
-    assert outcome.err == f"fedledger: {lead} goes on with fedledger run --resume {out}\n"
+    assert outcome.err == f"fedledger: interrupted{line} goes on with fedledger run --resume {out}\n"
     assert (outcome.status, len(stopped)) == (130, presses - 1)
     assert ("what was spent" in outcome.out) == (presses == 1)
+
+
+def test_ctrl_c_in_the_last_round_interrupts_nothing(server, order, monkeypatch):
+    press(monkeypatch, 1, can_go_on=False)
+    out = str(order.state.parent / "new")
+    outcome = run_command("run", "--state", str(order.state), "--out", out, "--clients", "1")
+    assert (outcome.status, outcome.err) == (0, "")
 
 
 def test_without_a_finished_round_there_is_nothing_to_audit(order):
